@@ -1,0 +1,102 @@
+# One Makefile, no recursion into folders.  `make help` lists the targets.
+#   make [B=build/NAME] [CC=clang] [SAN=address,undefined] [WERROR=-Werror]
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC       = gcc
+endif
+B       ?= build/debug
+SAN     ?=
+WERROR  ?=
+VERSION := 0.1.0
+
+PREFIX      ?= /usr
+DESTDIR     ?=
+
+WARN = -Wall -Wextra -Wshadow -Wformat=2 -Wundef -Wwrite-strings -Wcast-qual \
+       -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+       -Wold-style-definition -Wimplicit-fallthrough -Wvla -Wdate-time \
+       -Werror=implicit-function-declaration -Werror=incompatible-pointer-types \
+       -Werror=int-conversion -Werror=return-type -Werror=format-security \
+       -Werror=missing-prototypes -Werror=vla -Werror=uninitialized
+ifneq ($(findstring clang,$(CC)),)
+WARN    += -Wcomma -Wassign-enum
+HARDEN   = -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+else
+WARN    += -Wlogical-op -Wduplicated-cond -Wduplicated-branches \
+           -Wjump-misses-init -Wformat-truncation=2 -Walloc-zero
+HARDEN   = -fstack-protector-strong -fstack-clash-protection -fcf-protection \
+           -fPIE -ftrivial-auto-var-init=zero
+endif
+CPPFLAGS = -D_GNU_SOURCE -DUNFARM_VERSION='"$(VERSION)"' -Icommon
+CFLAGS   = -std=gnu17 -O2 -g $(WARN) $(WERROR) $(HARDEN)
+LDFLAGS  = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+ifeq ($(SAN),)
+CPPFLAGS += -D_FORTIFY_SOURCE=3
+else
+CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap
+GATEWAY_LIBS = -lmicrohttpd
+SANDBOX_LIBS = -lcgroup -lseccomp
+UN_LIBS      = -lcurl -ljansson -lcrypto
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+
+COMMON_SRC    := $(wildcard common/*.c)
+# What runs inside a sandbox as its pid 1: static, small, no library but libc.
+INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
+                 sandbox/init_files.c
+SANDBOX_SRC   := $(filter-out $(INIT_SRC),$(wildcard sandbox/*.c))
+GATEWAY_SRC   := $(wildcard gateway/*.c)
+WORKER_SRC    := $(wildcard worker/*.c)
+SCHEDULER_SRC := $(wildcard scheduler/*.c)
+UN_SRC        := $(wildcard cli/un_*.c)
+UNFARM_SRC    := $(wildcard cli/unfarm_*.c)
+TEST_SRC      := $(wildcard tests/unit/test_*.c)
+
+PROGRAMS := $(B)/unfarm-gateway $(B)/unfarm-worker $(B)/unfarm-scheduler \
+            $(B)/un $(B)/unfarm $(B)/sandbox-init
+TESTS    := $(patsubst tests/unit/%.c,$(B)/%,$(TEST_SRC))
+ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(INIT_SRC) $(GATEWAY_SRC) \
+            $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) $(TEST_SRC)
+
+.DEFAULT_GOAL := all
+all: $(PROGRAMS) ## build every program
+
+$(B)/libcommon.a: $(call obj,$(COMMON_SRC)) $(B)/gen/scripts.o
+$(B)/libsandbox.a: $(call obj,$(SANDBOX_SRC))
+$(B)/lib%.a:
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/unfarm-gateway: $(call obj,$(GATEWAY_SRC)) $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS) $(COMMON_LIBS)
+$(B)/unfarm-worker: $(call obj,$(WORKER_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
+$(B)/unfarm-scheduler: $(call obj,$(SCHEDULER_SRC)) $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+$(B)/un: $(call obj,$(UN_SRC)) $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(UN_LIBS)
+$(B)/unfarm: $(call obj,$(UNFARM_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
+# Never sanitized: it is the sandbox's own code and must stay small.
+$(B)/sandbox-init: $(INIT_SRC) common/msg.c common/err.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -Isandbox -std=gnu17 \
+	    -Os -g $(WARN) $(WERROR) -fstack-protector-strong -static \
+	    -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $^
+
+$(B)/gen/scripts.c: $(wildcard conf/redis/*.lua) common/scripts.def scripts/embed-lua
+	@mkdir -p $(@D)
+	scripts/embed-lua conf/redis common/scripts.def > $@.new && mv $@.new $@
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/unit/%.o: CPPFLAGS += -Isandbox
+$(B)/tests/unit/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
+
+-include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))
