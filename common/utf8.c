@@ -1,0 +1,73 @@
+#include "utf8.h"
+
+#include <string.h>
+
+#include "buf.h"
+
+/* Bytes of the valid sequence at s, or 0. */
+static size_t
+sequence_len(const unsigned char *s, size_t n)
+{
+	static const unsigned char lo3[16] = { [0] = 0xa0 };
+	unsigned char c = s[0];
+	size_t len;
+
+	if (c < 0x80)
+		return 1;
+	if (c < 0xc2 || c > 0xf4)
+		return 0;
+	len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	if (len > n)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if (len == 3 && s[1] < lo3[c & 15])
+		return 0; /* overlong */
+	if (c == 0xed && s[1] > 0x9f)
+		return 0; /* surrogate */
+	if ((c == 0xf0 && s[1] < 0x90) || (c == 0xf4 && s[1] > 0x8f))
+		return 0; /* overlong, or past U+10FFFF */
+	return len;
+}
+
+/* Length of the valid run that s starts with. */
+static size_t
+valid_run(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		size_t len = sequence_len((const unsigned char *)s + i, n - i);
+
+		if (len == 0)
+			break;
+		i += len;
+	}
+	return i;
+}
+
+bool
+utf8_valid(const char *s, size_t n)
+{
+	return valid_run(s, n) == n;
+}
+
+int
+utf8_sanitize(const char *s, size_t n, struct buf *ret_text)
+{
+	while (n > 0) {
+		size_t run = valid_run(s, n);
+		int r = buf_add(ret_text, s, run);
+
+		if (r == 0 && run < n) {
+			r = buf_add(ret_text, "\xef\xbf\xbd", 3);
+			run++;
+		}
+		if (r < 0)
+			return r;
+		s += run;
+		n -= run;
+	}
+	return 0;
+}

@@ -1,0 +1,11 @@
+#pragma once
+/* utf8.h - output of programs is bytes; JSON wants valid UTF-8. */
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+/* No surrogates, no overlong forms, nothing above U+10FFFF. */
+bool utf8_valid(const char *s, size_t n);
+/* Copies, with U+FFFD for each byte that is not part of a valid sequence. */
+int utf8_sanitize(const char *s, size_t n, struct buf *ret_text);
