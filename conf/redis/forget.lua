@@ -1,0 +1,55 @@
+-- forget: delete a key and its books.  With force its pending jobs end as
+-- cancelled and its running ones are told to; without, active jobs prevent it.
+-- ARGV: key, "force" or "", most jobs to cancel in one call, result lifetime in ms
+-- Returns { word, jobs }: none (no such key), active (nothing was changed), more
+-- (jobs were cancelled, call again) or ok (jobs that are still ending).
+local pk, force, batch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local key = P .. 'key:' .. pk
+local waiting = tonumber(redis.call('HGET', P .. 'count:' .. pk, 'waiting') or 0)
+local running = redis.call('ZRANGE', P .. 'running:' .. pk, 0, -1)
+if redis.call('EXISTS', key) == 0 then
+  redis.call('SREM', P .. 'keys', pk)
+  return { 'none', 0 }
+end
+if force == '' and waiting + #running > 0 then return { 'active', waiting + #running } end
+
+-- No gateway takes another job while we are at it.
+redis.call('HSET', key, 'suspended', 1)
+redis.call('PUBLISH', P .. 'keys', pk)
+
+local popped, ended = 0, 0
+local function stop(id)
+  local f = redis.call('HMGET', job_key(id), 'state', 'pk')
+  if f[1] ~= 'pending' or f[2] ~= pk then return end
+  count_waiting(pk, -1)
+  job_end(id, 'cancelled', 'cancelled', '', ttl)
+  ended = ended + 1
+end
+for _, class in ipairs(redis.call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
+  local id = popped < batch and queue_pop(pk, class)
+  while id do
+    popped = popped + 1
+    stop(id)
+    id = popped < batch and queue_pop(pk, class)
+  end
+end
+if popped >= batch then return { 'more', ended } end
+if waiting > ended then -- the others wait for a retry
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'delayed', 0, -1)) do stop(id) end
+end
+for _, id in ipairs(running) do
+  local f = redis.call('HMGET', job_key(id), 'state', 'worker')
+  if f[1] == 'running' then
+    redis.call('HSET', job_key(id), 'cancel', '1')
+    redis.call('PUBLISH', P .. 'ctl:' .. f[2], id)
+  end
+end
+
+redis.call('DEL', key, P .. 'rate:' .. pk, P .. 'jobs:' .. pk)
+redis.call('SREM', P .. 'keys', pk)
+if #running == 0 then -- else sweep does it once they have ended
+  redis.call('SREM', P .. 'active', pk)
+  redis.call('DEL', P .. 'count:' .. pk)
+end
+redis.call('PUBLISH', P .. 'keys', pk)
+return { 'ok', #running }

@@ -1,0 +1,17 @@
+-- renew: running -> running, for longer.
+-- ARGV: worker, lease in ms, then id and lease of each job it holds
+-- Returns { lost ids }, { ids to cancel }.
+local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
+local until_ms = now_ms() + lease_ms
+local lost, cancelled = {}, {}
+for i = 3, #ARGV, 2 do
+  local id = ARGV[i]
+  local f = redis.call('HMGET', job_key(id), 'state', 'lease', 'cancel')
+  if f[1] == 'running' and f[2] == ARGV[i + 1] then
+    redis.call('ZADD', P .. 'leases', until_ms, id)
+    if f[3] then cancelled[#cancelled + 1] = id end
+  else
+    lost[#lost + 1] = id
+  end
+end
+return { lost, cancelled }

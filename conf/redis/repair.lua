@@ -1,0 +1,62 @@
+-- repair: what the leading scheduler does each tick.  Bounded by ARGV[2].
+-- ARGV: scheduler (must still lead), most repairs of a kind, most attempts,
+--       result lifetime in ms, back-off base in ms, longest wait in ms
+-- running -> pending or failed: leases that ran out, with a growing delay.
+-- pending (delayed) -> pending (queued): delays that are over.
+-- pending -> failed: jobs at the head of a queue that no worker took in time.
+-- Returns { expired, promoted, given up }, or nil when it leads no more.
+local me, batch, max_attempts, ttl, base, longest = ARGV[1], tonumber(ARGV[2]),
+  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if redis.call('GET', P .. 'leader') ~= me then return nil end
+local now = now_ms()
+local MAX_DELAY = 60000 -- the back-off doubles up to this
+
+local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, batch)
+for _, id in ipairs(expired) do
+  local f = redis.call('HMGET', job_key(id), 'state', 'attempts')
+  if f[1] == 'running' then
+    local delay = base * 2 ^ (math.max(1, tonumber(f[2])) - 1)
+    job_retry(id, math.min(delay, MAX_DELAY), max_attempts, ttl,
+      'its workers stopped answering')
+  else
+    redis.call('ZREM', P .. 'leases', id)
+  end
+end
+
+local due = redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, batch)
+for _, id in ipairs(due) do
+  redis.call('ZREM', P .. 'delayed', id)
+  local f = redis.call('HMGET', job_key(id), 'state', 'pk', 'class', 'seq')
+  if f[1] == 'pending' then
+    count_waiting(f[2], -1) -- it was counted while it was delayed
+    queue_push(id, f[2], f[3], f[4], true)
+  end
+end
+
+-- A retried job's wait counts from its return.  Entries of cancelled jobs go too.
+local given_up, popped = 0, 0
+for _, pk in ipairs(redis.call('SRANDMEMBER', P .. 'active', batch)) do
+  for _, class in ipairs(redis.call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
+    local list = P .. 'wait:' .. pk .. ':' .. class
+    local head = redis.call('LINDEX', list, 0)
+    while head and popped < batch do
+      local id = string.match(head, '^%d+:(.*)$')
+      local f = redis.call('HMGET', job_key(id), 'state', 'created', 'queued')
+      if f[1] == 'pending' and now - tonumber(f[3] or f[2]) < longest then break end
+      queue_pop(pk, class)
+      popped = popped + 1
+      if f[1] == 'pending' then
+        count_waiting(pk, -1)
+        job_end(id, 'failed', 'lost', 'no worker that can run it took it in time', ttl)
+        given_up = given_up + 1
+      end
+      head = redis.call('LINDEX', list, 0)
+    end
+  end
+end
+-- Tokens that workers took to their graves, or that woke only workers without
+-- the language: as long as somebody waits, every idle worker looks once a tick.
+if redis.call('LLEN', P .. 'ring') > 0 then
+  for _ = 1, math.min(MAX_WAKE, redis.call('ZCARD', P .. 'workers')) do wake() end
+end
+return { #expired, #due, given_up }
