@@ -1,0 +1,5 @@
+BEGIN {
+	block = "x"
+	while (1)
+		block = block block
+}

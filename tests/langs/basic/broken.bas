@@ -1,0 +1,2 @@
+for i = 0 to 10
+  print i

@@ -1,0 +1,4 @@
+block$ = "xxxxxxxx"
+do
+  block$ = block$ + block$
+loop

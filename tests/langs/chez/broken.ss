@@ -1,0 +1,2 @@
+(define (fib n)
+  (if (< n 2) n

@@ -1,0 +1,1 @@
+(display (call-with-input-file "data.txt" get-string-all))

@@ -1,0 +1,2 @@
+(let grow ((chunks '()))
+  (grow (cons (make-vector 131072 1) chunks)))

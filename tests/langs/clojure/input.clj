@@ -1,0 +1,2 @@
+(print (slurp "data.txt"))
+(flush)

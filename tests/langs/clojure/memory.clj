@@ -1,0 +1,2 @@
+(loop [chunks ()]
+  (recur (cons (byte-array 1048576) chunks)))

@@ -1,0 +1,10 @@
+       IDENTIFICATION DIVISION.
+       PROGRAM-ID. SPIN.
+       DATA DIVISION.
+       WORKING-STORAGE SECTION.
+       01  FINISHED        PIC 9 VALUE 0.
+       PROCEDURE DIVISION.
+           PERFORM UNTIL FINISHED = 1
+               CONTINUE
+           END-PERFORM.
+           STOP RUN.

@@ -1,0 +1,3 @@
+fs = require 'fs'
+
+process.stdout.write fs.readFileSync 'data.txt'

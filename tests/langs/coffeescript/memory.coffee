@@ -1,0 +1,3 @@
+chunks = []
+loop
+  chunks.push Buffer.alloc 1 << 20, 1

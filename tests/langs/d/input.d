@@ -1,0 +1,7 @@
+import std.file;
+import std.stdio;
+
+void main()
+{
+    write(readText("data.txt"));
+}

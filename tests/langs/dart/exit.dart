@@ -1,0 +1,5 @@
+import 'dart:io';
+
+void main() {
+  exit(3);
+}

@@ -1,0 +1,2 @@
+const content: Uint8Array = Deno.readFileSync("data.txt");
+Deno.stdout.writeSync(content);

@@ -1,0 +1,4 @@
+using System;
+using System.IO;
+
+Console.Write(File.ReadAllText("data.txt"));

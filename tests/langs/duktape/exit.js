@@ -1,0 +1,1 @@
+throw new Error("the only way to a non-zero exit code");

@@ -1,0 +1,5 @@
+defmodule Spin do
+  def forever, do: forever()
+end
+
+Spin.forever()

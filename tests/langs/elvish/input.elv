@@ -1,0 +1,1 @@
+print (slurp < data.txt)

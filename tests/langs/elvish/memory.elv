@@ -1,0 +1,4 @@
+var text = xxxxxxxxxxxxxxxx
+while $true {
+  set text = $text$text
+}

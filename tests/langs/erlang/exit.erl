@@ -1,0 +1,4 @@
+-module(main).
+-export([main/1]).
+
+main(_) -> halt(3).

@@ -1,0 +1,3 @@
+while read --local line
+    echo $line
+end <data.txt

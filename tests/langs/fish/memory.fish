@@ -1,0 +1,4 @@
+set text xxxxxxxxxxxxxxxx
+while true
+    set text $text$text
+end

@@ -1,0 +1,1 @@
+: fib dup 2 < if exit no-such-word

@@ -1,0 +1,3 @@
+program broken
+  print '(a)', ('never printed'
+end program broken

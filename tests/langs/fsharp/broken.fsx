@@ -1,0 +1,1 @@
+printfn ("never printed"

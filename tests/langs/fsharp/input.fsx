@@ -1,0 +1,3 @@
+open System.IO
+
+printf "%s" (File.ReadAllText "data.txt")

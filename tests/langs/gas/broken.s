@@ -1,0 +1,4 @@
+        .globl  main
+        .text
+main:   notaninstruction %eax
+        ret

@@ -1,0 +1,4 @@
+const fib = n => n < 2 ? n : fib(n - 1) + fib(n - 2);
+
+for (let i = 0; i <= 10; i++)
+    print(`fib(${i}) = ${fib(i)}`);

@@ -1,0 +1,2 @@
+(defun fib (n)
+  (if (< n 2) n

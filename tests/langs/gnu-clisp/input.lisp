@@ -1,0 +1,3 @@
+(with-open-file (data "data.txt")
+  (loop for line = (read-line data nil)
+        while line do (write-line line)))

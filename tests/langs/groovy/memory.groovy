@@ -1,0 +1,3 @@
+def chunks = []
+while (true)
+    chunks << new byte[1 << 20]

@@ -1,0 +1,7 @@
+import sys.io.File;
+
+class Main {
+	static function main() {
+		Sys.print(File.getContent("data.txt"));
+	}
+}

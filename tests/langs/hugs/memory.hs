@@ -1,0 +1,5 @@
+main :: IO ()
+main = print (sum numbers + length numbers)
+
+numbers :: [Int]
+numbers = [1 ..]

@@ -1,0 +1,2 @@
+(with [data (open "data.txt")]
+  (print (.read data) :end ""))

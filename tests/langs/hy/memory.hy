@@ -1,0 +1,3 @@
+(setv chunks [])
+(while True
+  (.append chunks (bytearray (* b"x" 1048576))))

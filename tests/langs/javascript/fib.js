@@ -1,0 +1,3 @@
+const fib = (n) => (n < 2 ? n : fib(n - 1) + fib(n - 2));
+
+for (let i = 0; i <= 10; i++) console.log(`fib(${i}) = ${fib(i)}`);

@@ -1,0 +1,1 @@
+def fib: if . < 2 then

@@ -1,0 +1,3 @@
+def more: . + . | more;
+
+"xxxxxxxx" | more

@@ -1,0 +1,1 @@
+range(infinite) | empty

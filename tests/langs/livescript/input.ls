@@ -1,0 +1,3 @@
+require! fs
+
+process.stdout.write fs.read-file-sync 'data.txt'

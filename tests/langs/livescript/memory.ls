@@ -1,0 +1,3 @@
+chunks = []
+while true
+  chunks.push Buffer.alloc 1048576 1

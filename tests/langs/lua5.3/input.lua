@@ -1,0 +1,3 @@
+local data = assert(io.open("data.txt"))
+io.write(data:read("a"))
+data:close()

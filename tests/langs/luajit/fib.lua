@@ -1,0 +1,8 @@
+local function fib(n)
+  if n < 2 then return n end
+  return fib(n - 1) + fib(n - 2)
+end
+
+for i = 0, 10 do
+  print("fib(" .. i .. ") = " .. fib(i))
+end

@@ -1,0 +1,2 @@
+local data = assert(io.open("data.txt"))
+io.write(data:read("*a"))

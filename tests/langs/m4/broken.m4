@@ -1,0 +1,1 @@
+define(`never closed, here

@@ -1,0 +1,1 @@
+define(`spin', `spin')spin

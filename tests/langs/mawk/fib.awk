@@ -1,0 +1,8 @@
+function fib(n) {
+	return n < 2 ? n : fib(n - 1) + fib(n - 2)
+}
+
+BEGIN {
+	for (i = 0; i <= 10; i++)
+		print "fib(" i ") = " fib(i)
+}

@@ -1,0 +1,1 @@
+File.open("data.txt") { |data| print data.read }

@@ -1,0 +1,1 @@
+write(read("data.txt"));

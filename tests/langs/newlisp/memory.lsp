@@ -1,0 +1,2 @@
+(while true
+  (push (dup "x" 1048576) chunks))

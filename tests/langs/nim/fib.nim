@@ -1,0 +1,5 @@
+proc fib(n: int): int =
+  if n < 2: n else: fib(n - 1) + fib(n - 2)
+
+for i in 0 .. 10:
+  echo "fib(", i, ") = ", fib(i)

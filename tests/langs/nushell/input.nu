@@ -1,0 +1,1 @@
+print --no-newline (open --raw data.txt)

@@ -1,0 +1,2 @@
+mut text = "xxxxxxxxxxxxxxxx"
+loop { $text = $text + $text }

@@ -1,0 +1,8 @@
+int main(void)
+{
+    volatile int forever = 1;
+
+    while (forever)
+        ;
+    return 0;
+}

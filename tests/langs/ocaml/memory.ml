@@ -1,0 +1,3 @@
+let rec grow chunks = grow (Bytes.make (1 lsl 20) 'x' :: chunks)
+
+let () = grow []

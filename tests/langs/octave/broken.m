@@ -1,0 +1,1 @@
+printf ("never printed\n";

@@ -1,0 +1,4 @@
+chunks = {};
+while true
+  chunks{end + 1} = ones (1, 131072);
+end

@@ -1,0 +1,4 @@
+fib(n) = if (n < 2, n, fib(n - 1) + fib(n - 2));
+
+for (i = 0, 10, print("fib(", i, ") = ", fib(i)));
+quit;

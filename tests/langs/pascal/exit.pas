@@ -1,0 +1,4 @@
+program Leave;
+begin
+  Halt(3);
+end.

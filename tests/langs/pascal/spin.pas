@@ -1,0 +1,5 @@
+program Spin;
+begin
+  while True do
+    ;
+end.

@@ -1,0 +1,2 @@
+open(my $data, "<", "data.txt") or die $!;
+print while <$data>;

@@ -1,0 +1,3 @@
+: broken never-declared ;
+
+broken

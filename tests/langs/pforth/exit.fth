@@ -1,0 +1,2 @@
+\ the number of an exception that nobody catches becomes the exit code
+3 throw

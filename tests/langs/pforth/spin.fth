@@ -1,0 +1,3 @@
+: spin begin again ;
+
+spin

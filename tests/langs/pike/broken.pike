@@ -1,0 +1,5 @@
+int main()
+{
+    write("never printed\n";
+    return 0;
+}

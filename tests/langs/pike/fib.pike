@@ -1,0 +1,11 @@
+int fib(int n)
+{
+    return n < 2 ? n : fib(n - 1) + fib(n - 2);
+}
+
+int main()
+{
+    for (int i = 0; i <= 10; i++)
+        write("fib(%d) = %d\n", i, fib(i));
+    return 0;
+}

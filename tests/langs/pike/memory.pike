@@ -1,0 +1,7 @@
+int main()
+{
+    array chunks = ({});
+
+    while (1)
+        chunks += ({ allocate(65536, 1) });
+}

@@ -1,0 +1,5 @@
+int main()
+{
+    while (1)
+        ;
+}

@@ -1,0 +1,3 @@
+val data = TextIO.openIn "data.txt";
+print (TextIO.inputAll data);
+TextIO.closeIn data;

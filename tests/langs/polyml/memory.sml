@@ -1,0 +1,3 @@
+fun grow chunks : unit = grow (Array.array (131072, 1) :: chunks);
+
+grow [];

@@ -1,0 +1,3 @@
+import * as std from "std";
+
+std.out.puts(std.loadFile("data.txt"));

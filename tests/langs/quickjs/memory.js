@@ -1,0 +1,3 @@
+const chunks = [];
+for (;;)
+  chunks.push(new Uint8Array(1 << 20).fill(1));

@@ -1,0 +1,3 @@
+fib <- function(n) if (n < 2) n else fib(n - 1) + fib(n - 2)
+
+for (i in 0:10) cat("fib(", i, ") = ", fib(i), "\n", sep = "")

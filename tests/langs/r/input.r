@@ -1,0 +1,1 @@
+cat(readLines("data.txt"), sep = "\n")

@@ -1,0 +1,2 @@
+my @chunks;
+loop { @chunks.push: Buf.allocate(1048576, 1) }

@@ -1,0 +1,3 @@
+/* rexx */
+do i = 0 to 10
+  say i

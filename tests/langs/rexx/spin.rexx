@@ -1,0 +1,3 @@
+/* rexx */
+do forever
+end

@@ -1,0 +1,1 @@
+java.lang.System.out.print(readFile("data.txt"));

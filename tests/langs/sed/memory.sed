@@ -1,0 +1,5 @@
+s/.*/xxxxxxxx/
+:more
+h
+G
+b more

@@ -1,0 +1,3 @@
+fun spin () : unit = spin ()
+
+val _ = spin ()

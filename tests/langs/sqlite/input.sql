@@ -1,0 +1,1 @@
+select rtrim(cast(readfile('data.txt') as text), char(10));

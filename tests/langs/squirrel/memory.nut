@@ -1,0 +1,3 @@
+local chunks = [];
+while (true)
+    chunks.append(array(10000, 1));

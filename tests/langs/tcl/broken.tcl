@@ -1,0 +1,2 @@
+proc fib {n} {
+    return $n

@@ -1,0 +1,3 @@
+set data [open data.txt]
+puts -nonewline [read $data]
+close $data

@@ -1,0 +1,3 @@
+foreach x (a b
+	echo $x
+end

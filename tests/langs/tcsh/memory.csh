@@ -1,0 +1,4 @@
+set blocks = (xxxxxxxx xxxxxxxx xxxxxxxx xxxxxxxx)
+while (1)
+	set blocks = ($blocks $blocks)
+end

@@ -1,0 +1,6 @@
+import os
+
+fn main() {
+	content := os.read_file('data.txt') or { panic(err) }
+	print(content)
+}

@@ -1,0 +1,3 @@
+void main () {
+    print ("never printed\n";
+}

@@ -1,0 +1,6 @@
+void main () {
+    bool forever = true;
+
+    while (forever) {
+    }
+}

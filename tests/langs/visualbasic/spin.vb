@@ -1,0 +1,6 @@
+Module Program
+    Sub Main()
+        While True
+        End While
+    End Sub
+End Module

@@ -1,0 +1,4 @@
+text=xxxxxxxxxxxxxxxx
+while :; do
+	text=$text$text
+done

@@ -1,0 +1,4 @@
+block=xxxxxxxx
+while :; do
+	block=$block$block
+done
