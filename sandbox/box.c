@@ -1,0 +1,314 @@
+#include "sandbox.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cgroup.h"
+#include "cleanup.h"
+#include "io.h"
+#include "msg.h"
+#include "proto.h"
+
+enum { SEND_WAIT_MS = 2000 };
+
+struct box {
+	int control;
+	unsigned serial;
+	struct cg_files cg;
+	struct msg packet; /* the last one received */
+};
+
+static_assert(1 + CG_FILE__COUNT <= SANDBOX_FDS_MAX, "grant has no room");
+
+/* Descriptors in the order of the mask's bits; false when they do not match. */
+static bool
+sort_out(struct box *b, const struct sandbox_grant *g)
+{
+	size_t next = 1;
+
+	if (g->n_fds == 0 || g->n_fds > SANDBOX_FDS_MAX || !(g->mask & 1))
+		return false;
+	b->control = g->fds[0];
+	b->cg.v2 = g->mask >> 16;
+	for (int k = 0; k < CG_FILE__COUNT; k++)
+		if (g->mask & 2U << k) {
+			if (next == g->n_fds)
+				return false;
+			b->cg.fd[k] = g->fds[next++];
+		}
+	return next == g->n_fds;
+}
+
+struct box *
+box_adopt(const struct sandbox_grant *g, struct err *err)
+{
+	struct box *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		abort();
+	b->serial = g->serial;
+	b->control = -1;
+	for (int k = 0; k < CG_FILE__COUNT; k++)
+		b->cg.fd[k] = -1;
+	if (sort_out(b, g))
+		return b;
+	for (size_t i = 0; i < g->n_fds; i++)
+		(void)close(g->fds[i]);
+	free(b);
+	(void)err_set(err, ERR_SANDBOX, 0, "descriptors of a sandbox are off");
+	return NULL;
+}
+
+void
+box_free(struct box *b)
+{
+	if (!b)
+		return;
+	cleanup_closep(&b->control);
+	cg_files_close(&b->cg);
+	free(b);
+}
+
+int
+box_fd(const struct box *b)
+{
+	return b->control;
+}
+
+unsigned
+box_serial(const struct box *b)
+{
+	return b->serial;
+}
+
+int
+box_set_limits(struct box *b, const struct box_limits *limits, struct err *err)
+{
+	/* init itself is one of the processes. */
+	if (cg_set_memory(&b->cg, limits->memory_bytes, err) < 0 ||
+	    cg_set_pids(&b->cg, limits->pids + 1, err) < 0 ||
+	    cg_set_cpu(&b->cg, limits->vcpu, err) < 0)
+		return err_wrap(err, "limit a sandbox");
+	return 0;
+}
+
+/* The socket does not block; init reads fast, or is being starved. */
+static int
+tell(struct box *b, uint16_t type, const struct msg_out *o, const int *fds,
+    size_t n_fds, struct err *err)
+{
+	struct pollfd p = { .fd = b->control, .events = POLLOUT };
+
+	while (msg_send(b->control, type, o, fds, n_fds, err) < 0) {
+		if (err->sys != EAGAIN)
+			return -1;
+		if (poll(&p, 1, SEND_WAIT_MS) <= 0)
+			return err_set(
+			    err, ERR_SANDBOX, 0, "sandbox-init does not read");
+	}
+	return 0;
+}
+
+static int
+put(struct box *b, const char *path, mode_t mode, enum proto_put_kind kind,
+    const char *target, const void *data, size_t n, struct err *err)
+{
+	auto_free unsigned char *body = malloc(MSG_MAX);
+	struct msg_out o = { .data = body };
+	auto_close int fd = -1;
+
+	if (!body)
+		abort();
+	if (n > PROTO_INLINE_MAX) {
+		fd = io_memfd_sealed("input", data, n, err);
+		if (fd < 0)
+			return -1;
+		n = 0;
+	}
+	msg_put_str(&o, path);
+	msg_put_u32(&o, mode);
+	msg_put_u32(&o, (uint32_t)kind);
+	msg_put_str(&o, target);
+	msg_put_bytes(&o, data, n);
+	return tell(b, PROTO_PUT, &o, &fd, fd >= 0, err);
+}
+
+int
+box_put_file(struct box *b, const char *path, mode_t mode, const void *data,
+    size_t n, struct err *err)
+{
+	return put(b, path, mode, PUT_FILE, "", data, n, err);
+}
+
+int
+box_put_dir(struct box *b, const char *path, mode_t mode, struct err *err)
+{
+	return put(b, path, mode, PUT_DIR, "", "", 0, err);
+}
+
+int
+box_put_link(
+    struct box *b, const char *path, const char *target, struct err *err)
+{
+	return put(b, path, 0, PUT_LINK, target, "", 0, err);
+}
+
+static void
+put_words(struct msg_out *o, const char *const *words)
+{
+	uint32_t n = 0;
+
+	while (words[n])
+		n++;
+	msg_put_u32(o, n);
+	for (uint32_t i = 0; i < n; i++)
+		msg_put_str(o, words[i]);
+}
+
+int
+box_run(struct box *b, const struct box_command *cmd, struct err *err)
+{
+	auto_free unsigned char *body = malloc(MSG_MAX);
+	struct msg_out o = { .data = body };
+
+	if (!body)
+		abort();
+	put_words(&o, cmd->argv);
+	put_words(&o, cmd->env);
+	msg_put_u64(&o, cmd->address_space);
+	return tell(b, PROTO_RUN, &o, cmd->fds, 3, err);
+}
+
+int
+box_collect(struct box *b, const char *path, unsigned max_files,
+    uint64_t max_bytes, struct err *err)
+{
+	unsigned char body[1100];
+	struct msg_out o = { .data = body };
+
+	if (strlen(path) >= 1024)
+		return err_set(err, ERR_INVALID, 0, "path is too long");
+	msg_put_str(&o, path);
+	msg_put_u32(&o, max_files);
+	msg_put_u64(&o, max_bytes);
+	return tell(b, PROTO_COLLECT, &o, NULL, 0, err);
+}
+
+/* ---- what init says; none of it is trusted ---- */
+
+static void
+read_exited(struct msg_in *in, struct box_event *e)
+{
+	e->kind = BOX_EXITED;
+	e->status = (int)msg_get_u32(in);
+	e->cpu_us = (int64_t)msg_get_u64(in);
+	e->rss_max = (int64_t)msg_get_u64(in);
+}
+
+static void
+read_failed(struct msg_in *in, struct box_event *e)
+{
+	const char *text = msg_get_str(in);
+	uint32_t code = msg_get_u32(in), sys = msg_get_u32(in);
+
+	e->kind = BOX_FAILED;
+	(void)err_set(&e->failure,
+	    code > ERR_OK && code < ERR__COUNT ? (enum err_code)code : ERR_SYS,
+	    0, "%.200s", text);
+	e->failure.sys = (int)sys;
+}
+
+static void
+read_file(struct msg *m, struct msg_in *in, struct box_event *e)
+{
+	const char *name = msg_get_str(in);
+	struct stat st;
+
+	e->kind = BOX_FILE;
+	e->size = msg_get_u64(in);
+	if (m->n_fds != 1 || strlen(name) >= sizeof(e->name)) {
+		in->bad = true;
+		return;
+	}
+	memcpy(e->name, name, strlen(name) + 1);
+	/* A FIFO or a device in disguise would block or act when read. */
+	if (fstat(m->fds[0], &st) < 0 || !S_ISREG(st.st_mode)) {
+		in->bad = true;
+		return;
+	}
+	e->fd = steal_fd(&m->fds[0]);
+}
+
+static void
+read_collected(struct msg_in *in, struct box_event *e)
+{
+	e->kind = BOX_COLLECTED;
+	e->truncated = msg_get_u32(in) != 0;
+}
+
+static void
+read_event(struct msg *m, struct box_event *e)
+{
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	if (m->hdr.type == PROTO_EXITED)
+		read_exited(&in, e);
+	else if (m->hdr.type == PROTO_FAILED)
+		read_failed(&in, e);
+	else if (m->hdr.type == PROTO_FILE)
+		read_file(m, &in, e);
+	else if (m->hdr.type == PROTO_COLLECTED)
+		read_collected(&in, e);
+	else
+		in.bad = true;
+	if (!msg_in_done(&in)) {
+		cleanup_closep(&e->fd);
+		*e = (struct box_event){ .kind = BOX_GONE, .fd = -1 };
+	}
+}
+
+void
+box_receive(struct box *b, struct box_event *ret_event)
+{
+	struct err err;
+	int r;
+
+	*ret_event = (struct box_event){ .kind = BOX_NOTHING, .fd = -1 };
+	r = msg_recv(b->control, &b->packet, &err);
+	if (r < 0 && err.sys == EAGAIN)
+		return;
+	if (r <= 0) {
+		ret_event->kind = BOX_GONE;
+		return;
+	}
+	read_event(&b->packet, ret_event);
+	msg_close_fds(&b->packet);
+}
+
+void
+box_usage(struct box *b, struct box_usage *ret_usage)
+{
+	*ret_usage = (struct box_usage){
+		.cpu_us = cg_cpu_us(&b->cg),
+		.memory_peak = cg_memory_peak(&b->cg),
+		.oom_kills = cg_oom_kills(&b->cg),
+		.pids_refused = cg_pids_refused(&b->cg),
+	};
+}
+
+void
+box_reset_peak(struct box *b)
+{
+	cg_reset_peak(&b->cg);
+}
+
+bool
+box_kill(struct box *b)
+{
+	return cg_kill(&b->cg);
+}

@@ -1,0 +1,565 @@
+#include "cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libcgroup.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "io.h"
+
+enum {
+	VALUE_MAX = 4096,
+	ROOT_MAX = 512,
+	CPU_PERIOD_US = 100000,
+	EMPTY_TRIES = 200
+};
+
+static const char *const tree_names[CG__COUNT] = {
+	[CG_MEMORY] = "memory",
+	[CG_PIDS] = "pids",
+	[CG_CPU] = "cpu",
+	[CG_CPUACCT] = "cpuacct",
+	[CG_UNIFIED] = "unified",
+};
+
+/* Which file of which tree is what, for either version; NULL: not there. */
+static const struct {
+	enum cg_tree_kind tree;
+	const char *v1;
+	const char *v2;
+	int flags;
+	bool needed;
+} file_table[CG_FILE__COUNT] = {
+	[CG_FILE_MEMORY_LIMIT] = { CG_MEMORY, "memory.limit_in_bytes",
+	    "memory.max", O_WRONLY, true },
+	[CG_FILE_SWAP_LIMIT] = { CG_MEMORY, "memory.memsw.limit_in_bytes",
+	    "memory.swap.max", O_WRONLY, false },
+	[CG_FILE_MEMORY_PEAK] = { CG_MEMORY, "memory.max_usage_in_bytes",
+	    "memory.peak", O_RDWR, false },
+	[CG_FILE_MEMORY_EVENTS] = { CG_MEMORY, "memory.oom_control",
+	    "memory.events", O_RDONLY, true },
+	[CG_FILE_PIDS_LIMIT] = { CG_PIDS, "pids.max", "pids.max", O_WRONLY,
+	    true },
+	[CG_FILE_PIDS_EVENTS] = { CG_PIDS, "pids.events", "pids.events",
+	    O_RDONLY, false },
+	[CG_FILE_CPU_LIMIT] = { CG_CPU, "cpu.cfs_quota_us", "cpu.max", O_WRONLY,
+	    true },
+	[CG_FILE_CPU_USAGE] = { CG_CPUACCT, "cpuacct.usage", "cpu.stat",
+	    O_RDONLY, true },
+	[CG_FILE_KILL] = { CG_UNIFIED, NULL, "cgroup.kill", O_WRONLY, false },
+};
+
+/* ---- finding the trees ---- */
+
+/* The controllerless v2 tree is no controller: libcgroup does not name it. */
+static int
+find_unified(char ret_path[ROOT_MAX])
+{
+	FILE *f = setmntent("/proc/self/mounts", "re");
+	const struct mntent *m;
+	int found = -1;
+
+	if (!f)
+		return -1;
+	while (found < 0 && (m = getmntent(f)) != NULL)
+		if (strcmp(m->mnt_type, "cgroup2") == 0) {
+			(void)snprintf(ret_path, ROOT_MAX, "%s", m->mnt_dir);
+			found = 0;
+		}
+	(void)endmntent(f);
+	return found;
+}
+
+static int
+find_controller(const char *name, char ret_path[ROOT_MAX], int *ret_version)
+{
+	char *mount = NULL;
+	struct statfs fs;
+
+	if (cgroup_get_subsys_mount_point(name, &mount) != 0 || !mount)
+		return -1;
+	(void)snprintf(ret_path, ROOT_MAX, "%s", mount);
+	free(mount);
+	if (statfs(ret_path, &fs) < 0)
+		return -1;
+	*ret_version = fs.f_type == CGROUP2_SUPER_MAGIC ? 2 : 1;
+	return 0;
+}
+
+static int
+find_tree(enum cg_tree_kind k, char ret_path[ROOT_MAX], int *ret_version)
+{
+	*ret_version = 2;
+	if (k == CG_UNIFIED)
+		return find_unified(ret_path);
+	/* On v2 there is no cpuacct: cpu.stat is cpu's. */
+	if (k == CG_CPUACCT &&
+	    find_controller("cpu", ret_path, ret_version) == 0 &&
+	    *ret_version == 2)
+		return 0;
+	return find_controller(tree_names[k], ret_path, ret_version);
+}
+
+/* Our parent group in every tree with a controller, by libcgroup. */
+static int
+make_parent(const char *name, const bool have[CG__COUNT], struct err *err)
+{
+	struct cgroup *cg = cgroup_new_cgroup(name);
+	int r = 0;
+
+	if (!cg)
+		return err_set(err, ERR_SANDBOX, 0, "cgroup: out of memory");
+	for (int k = 0; k < CG_UNIFIED; k++)
+		if (have[k] && k != CG_CPUACCT &&
+		    !cgroup_add_controller(cg, tree_names[k]))
+			r = -1;
+	/* cpuacct exists on v1 only. */
+	if (have[CG_CPUACCT])
+		(void)cgroup_add_controller(cg, tree_names[CG_CPUACCT]);
+	if (r == 0)
+		r = cgroup_create_cgroup(cg, 0);
+	if (r != 0)
+		(void)err_set(err, ERR_SANDBOX, 0,
+		    "make control group `%s`: %s", name,
+		    r == ECGOTHER ? strerror(cgroup_get_last_errno())
+				  : cgroup_strerror(r));
+	cgroup_free(&cg);
+	return r == 0 ? 0 : -1;
+}
+
+/* v2 gives a group's controllers to its children only when told to. */
+static void
+enable_controllers(int dirfd)
+{
+	static const char *const all[] = { "+memory", "+pids", "+cpu" };
+	auto_close int fd = openat(
+	    dirfd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+
+	for (size_t i = 0; fd >= 0 && i < ARRAY_LEN(all); i++)
+		(void)!write(fd, all[i], strlen(all[i]));
+}
+
+static void
+kill_leftovers(int dirfd)
+{
+	auto_close int fd = openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	auto_fclose FILE *f = fd >= 0 ? fdopen(steal_fd(&fd), "re") : NULL;
+	int pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1)
+		if (pid > 1)
+			(void)kill(pid, SIGKILL);
+}
+
+/* Groups of sandboxes that an earlier, killed process had. */
+static void
+remove_leftovers(int parent)
+{
+	auto_close int copy = openat(parent, ".", O_RDONLY | O_CLOEXEC);
+	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+	const struct dirent *d;
+
+	if (!dir)
+		return;
+	(void)steal_fd(&copy);
+	while ((d = readdir(dir)) != NULL) {
+		auto_close int fd = -1;
+
+		if (d->d_type != DT_DIR || d->d_name[0] == '.')
+			continue;
+		fd = openat(parent, d->d_name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		kill_leftovers(fd);
+		for (int i = 0; i < EMPTY_TRIES &&
+				unlinkat(parent, d->d_name, AT_REMOVEDIR) < 0 &&
+				errno == EBUSY;
+		     i++)
+			(void)usleep(5000);
+	}
+	(void)closedir(dir);
+}
+
+static void
+layout_init(struct cg_layout *l)
+{
+	*l = (struct cg_layout){ .has_kill = false };
+	for (int k = 0; k < CG__COUNT; k++)
+		l->dirfd[k] = -1;
+}
+
+/* What the found directories can do. */
+static int
+look(struct cg_layout *l, struct err *err)
+{
+	static const enum cg_tree_kind needed[] = { CG_MEMORY, CG_PIDS, CG_CPU,
+		CG_CPUACCT };
+
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+		if (l->dirfd[needed[i]] < 0)
+			return err_set(err, ERR_SANDBOX, 0,
+			    "this host has no `%s` control group: boot with "
+			    "cgroup_enable=%s, or delegate it to us",
+			    tree_names[needed[i]], tree_names[needed[i]]);
+	return 0;
+}
+
+/* Files exist in a group below ours, not always in ours: ask a trial group. */
+static int
+try_group(struct cg_layout *l, struct err *err)
+{
+	struct cg_group g;
+
+	if (cg_group_make(l, "try", &g, err) < 0)
+		return -1;
+	l->has_kill = g.files.fd[CG_FILE_KILL] >= 0;
+	l->has_swap = g.files.fd[CG_FILE_SWAP_LIMIT] >= 0;
+	(void)cg_group_remove(l, &g);
+	return 0;
+}
+
+static int
+open_trees(struct cg_layout *l, char paths[CG__COUNT][ROOT_MAX],
+    const bool have[CG__COUNT], struct err *err)
+{
+	for (int k = 0; k < CG__COUNT; k++) {
+		char dir[ROOT_MAX + 80] = "";
+
+		if (!have[k])
+			continue;
+		if (snprintf(dir, sizeof(dir), "%s/%s", paths[k], l->name) >=
+		    (int)sizeof(dir))
+			return err_set(err, ERR_SANDBOX, 0, "path is too long");
+		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+			return err_errno(err, "make control group `%s`", dir);
+		l->dirfd[k] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (l->dirfd[k] < 0)
+			return err_errno(err, "open control group `%s`", dir);
+		remove_leftovers(l->dirfd[k]);
+		if (l->version[k] == 2)
+			enable_controllers(l->dirfd[k]);
+	}
+	return 0;
+}
+
+int
+cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err)
+{
+	char paths[CG__COUNT][ROOT_MAX];
+	bool have[CG__COUNT];
+	struct cg_layout l;
+	int r;
+
+	layout_init(&l);
+	(void)snprintf(l.name, sizeof(l.name), "%s", name);
+	r = cgroup_init();
+	if (r != 0)
+		return err_set(err, ERR_SANDBOX, 0, "control groups: %s",
+		    cgroup_strerror(r));
+	for (int k = 0; k < CG__COUNT; k++)
+		have[k] = find_tree((enum cg_tree_kind)k, paths[k],
+			      &l.version[k]) == 0;
+	if (make_parent(name, have, err) < 0 ||
+	    open_trees(&l, paths, have, err) < 0 || look(&l, err) < 0 ||
+	    try_group(&l, err) < 0) {
+		cg_layout_close(&l);
+		return -1;
+	}
+	*ret_layout = l;
+	return 0;
+}
+
+int
+cg_layout_open_dirs(struct cg_layout *ret_layout,
+    const char *const dirs[CG__COUNT], const int versions[CG__COUNT],
+    struct err *err)
+{
+	struct cg_layout l;
+
+	layout_init(&l);
+	for (int k = 0; k < CG__COUNT; k++) {
+		if (!dirs[k])
+			continue;
+		l.version[k] = versions[k];
+		l.dirfd[k] = open(dirs[k], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (l.dirfd[k] < 0) {
+			(void)err_errno(err, "open `%s`", dirs[k]);
+			cg_layout_close(&l);
+			return -1;
+		}
+	}
+	if (look(&l, err) < 0) {
+		cg_layout_close(&l);
+		return -1;
+	}
+	*ret_layout = l;
+	return 0;
+}
+
+void
+cg_layout_close(struct cg_layout *l)
+{
+	for (int k = 0; k < CG__COUNT; k++) {
+		if (l->dirfd[k] < 0)
+			continue;
+		/* Only an empty group goes away; another farm's stays. */
+		if (l->name[0]) {
+			char up[80];
+
+			(void)snprintf(up, sizeof(up), "../%s", l->name);
+			(void)unlinkat(l->dirfd[k], up, AT_REMOVEDIR);
+		}
+		(void)close(l->dirfd[k]);
+		l->dirfd[k] = -1;
+	}
+}
+
+/* ---- one group ---- */
+
+static int
+open_file(const struct cg_layout *l, const char *group, enum cg_file f)
+{
+	enum cg_tree_kind tree = file_table[f].tree;
+	const char *name = l->version[tree] == 2 ? file_table[f].v2
+						 : file_table[f].v1;
+	char path[128];
+	int fd;
+
+	if (l->dirfd[tree] < 0 || !name)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/%s", group, name);
+	fd = openat(l->dirfd[tree], path, file_table[f].flags | O_CLOEXEC);
+	/* memory.peak can be reset, and so be written, since Linux 6.12. */
+	if (fd < 0 && file_table[f].flags == O_RDWR)
+		fd = openat(l->dirfd[tree], path, O_RDONLY | O_CLOEXEC);
+	return fd;
+}
+
+static int
+open_files(const struct cg_layout *l, struct cg_group *g, struct err *err)
+{
+	for (int f = 0; f < CG_FILE__COUNT; f++) {
+		int fd = open_file(l, g->name, (enum cg_file)f);
+
+		if (fd < 0 && file_table[f].needed)
+			return err_errno(err, "open `%s` of a control group",
+			    file_table[f].v1);
+		g->files.fd[f] = fd;
+		if (l->version[file_table[f].tree] == 2)
+			g->files.v2 |= 1U << f;
+	}
+	return 0;
+}
+
+int
+cg_group_make(const struct cg_layout *l, const char *name,
+    struct cg_group *ret_group, struct err *err)
+{
+	struct cg_group g = { .files = { .v2 = 0 } };
+
+	(void)snprintf(g.name, sizeof(g.name), "%s", name);
+	for (int f = 0; f < CG_FILE__COUNT; f++)
+		g.files.fd[f] = -1;
+	for (int k = 0; k < CG__COUNT; k++)
+		if (l->dirfd[k] >= 0 && mkdirat(l->dirfd[k], name, 0755) < 0 &&
+		    errno != EEXIST) {
+			(void)err_errno(err, "make control group `%s` of %s",
+			    name, tree_names[k]);
+			(void)cg_group_remove(l, &g);
+			return -1;
+		}
+	if (open_files(l, &g, err) < 0) {
+		(void)cg_group_remove(l, &g);
+		return -1;
+	}
+	*ret_group = g;
+	return 0;
+}
+
+int
+cg_group_open_dir(const struct cg_layout *l, const struct cg_group *g)
+{
+	if (l->dirfd[CG_UNIFIED] < 0)
+		return -1;
+	return openat(
+	    l->dirfd[CG_UNIFIED], g->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int
+cg_group_add_pid(const struct cg_layout *l, const struct cg_group *g, pid_t pid,
+    bool in_unified, struct err *err)
+{
+	char path[64], text[16];
+	int n = snprintf(text, sizeof(text), "%d", (int)pid);
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", g->name);
+	for (int k = 0; k < CG__COUNT; k++) {
+		auto_close int fd = -1;
+
+		if (l->dirfd[k] < 0 || (l->version[k] == 2 && in_unified))
+			continue;
+		fd = openat(l->dirfd[k], path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, text, (size_t)n) < 0)
+			return err_errno(
+			    err, "enter control group of %s", tree_names[k]);
+	}
+	return 0;
+}
+
+bool
+cg_group_remove(const struct cg_layout *l, struct cg_group *g)
+{
+	bool gone = true;
+
+	cg_files_close(&g->files);
+	for (int k = 0; k < CG__COUNT; k++)
+		if (l->dirfd[k] >= 0 &&
+		    unlinkat(l->dirfd[k], g->name, AT_REMOVEDIR) < 0 &&
+		    errno != ENOENT)
+			gone = false;
+	return gone;
+}
+
+void
+cg_files_close(struct cg_files *f)
+{
+	for (int i = 0; i < CG_FILE__COUNT; i++) {
+		if (f->fd[i] >= 0)
+			(void)close(f->fd[i]);
+		f->fd[i] = -1;
+	}
+}
+
+/* ---- values ---- */
+
+static int
+put(int fd, const char *text, const char *what, struct err *err)
+{
+	if (pwrite(fd, text, strlen(text), 0) < 0)
+		return err_errno(err, "set %s to %s", what, text);
+	return 0;
+}
+
+static bool
+speaks_v2(const struct cg_files *f, enum cg_file k)
+{
+	return f->v2 >> k & 1;
+}
+
+/*
+ * v1 wants memory <= memory+swap at every moment, and we do not know which way
+ * the limit moves: memory is tried first, and again after memory+swap.
+ */
+int
+cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err)
+{
+	bool swap = f->fd[CG_FILE_SWAP_LIMIT] >= 0;
+	bool v2 = speaks_v2(f, CG_FILE_MEMORY_LIMIT);
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	if (v2 && swap &&
+	    put(f->fd[CG_FILE_SWAP_LIMIT], "0", "swap limit", err) < 0)
+		return -1;
+	if (v2 || !swap)
+		return put(
+		    f->fd[CG_FILE_MEMORY_LIMIT], text, "memory limit", err);
+	if (put(f->fd[CG_FILE_MEMORY_LIMIT], text, "memory limit", err) == 0)
+		return put(f->fd[CG_FILE_SWAP_LIMIT], text, "swap limit", err);
+	if (put(f->fd[CG_FILE_SWAP_LIMIT], text, "swap limit", err) < 0)
+		return -1;
+	return put(f->fd[CG_FILE_MEMORY_LIMIT], text, "memory limit", err);
+}
+
+int
+cg_set_pids(const struct cg_files *f, long n, struct err *err)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%ld", n);
+	return put(f->fd[CG_FILE_PIDS_LIMIT], text, "process limit", err);
+}
+
+int
+cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err)
+{
+	char text[64];
+
+	if (speaks_v2(f, CG_FILE_CPU_LIMIT))
+		(void)snprintf(text, sizeof(text), "%ld %d",
+		    vcpu * CPU_PERIOD_US, CPU_PERIOD_US);
+	else
+		(void)snprintf(text, sizeof(text), "%ld", vcpu * CPU_PERIOD_US);
+	return put(f->fd[CG_FILE_CPU_LIMIT], text, "processor limit", err);
+}
+
+/* The number after "name " in a file of such lines; the first for "". */
+static int64_t
+get(int fd, const char *name)
+{
+	char text[VALUE_MAX];
+	const char *p = text;
+	size_t len = strlen(name);
+	ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	while (p && strncmp(p, name, len) != 0) {
+		p = strchr(p, '\n');
+		p = p ? p + 1 : NULL;
+	}
+	return p ? strtoll(p + len, NULL, 10) : 0;
+}
+
+int64_t
+cg_cpu_us(const struct cg_files *f)
+{
+	int fd = f->fd[CG_FILE_CPU_USAGE];
+
+	if (speaks_v2(f, CG_FILE_CPU_USAGE))
+		return get(fd, "usage_usec ");
+	return get(fd, "") / 1000; /* v1 counts nanoseconds */
+}
+
+int64_t
+cg_memory_peak(const struct cg_files *f)
+{
+	return get(f->fd[CG_FILE_MEMORY_PEAK], "");
+}
+
+void
+cg_reset_peak(const struct cg_files *f)
+{
+	if (f->fd[CG_FILE_MEMORY_PEAK] >= 0)
+		(void)!pwrite(f->fd[CG_FILE_MEMORY_PEAK], "0", 1, 0);
+}
+
+uint64_t
+cg_oom_kills(const struct cg_files *f)
+{
+	return (uint64_t)get(f->fd[CG_FILE_MEMORY_EVENTS], "oom_kill ");
+}
+
+uint64_t
+cg_pids_refused(const struct cg_files *f)
+{
+	return (uint64_t)get(f->fd[CG_FILE_PIDS_EVENTS], "max ");
+}
+
+bool
+cg_kill(const struct cg_files *f)
+{
+	return f->fd[CG_FILE_KILL] >= 0 &&
+	       pwrite(f->fd[CG_FILE_KILL], "1", 1, 0) == 1;
+}

@@ -1,0 +1,97 @@
+#pragma once
+/*
+ * cgroup.h - one group for each sandbox, on cgroup v1, v2 and hybrid hosts.
+ *
+ * A host's controllers may hang in one v2 tree, in a v1 tree each, or be mixed;
+ * and a v2 tree without controllers can still freeze and kill.  So each ability
+ * is looked for by itself, and a group is a directory in every tree that has
+ * one of them.  libcgroup finds the trees and makes and removes our parent
+ * group; the groups of single sandboxes are made below kept descriptors
+ * (docs/decisions/0003-cgroups.md has the figures).
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+enum cg_tree_kind {
+	CG_MEMORY,
+	CG_PIDS,
+	CG_CPU,
+	CG_CPUACCT,
+	CG_UNIFIED, /* a v2 tree; may be the same directory as the others */
+	CG__COUNT
+};
+
+/* Where our parent group is in each tree, and how that tree speaks. */
+struct cg_layout {
+	int dirfd[CG__COUNT];   /* owned; -1: the ability is not there */
+	int version[CG__COUNT]; /* 1 or 2 */
+	bool has_kill;          /* CG_UNIFIED has cgroup.kill */
+	bool has_swap;          /* swap can be limited, or there is none */
+	char name[64];
+};
+
+/*
+ * Finds the trees of this host and makes the group name in each.  What an
+ * earlier process left below it is killed and removed.  ERR_SANDBOX names the
+ * first controller that is missing: memory, pids and cpu are needed.
+ */
+int
+cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err);
+/* The same over given directories: for tests with a made-up tree. */
+int cg_layout_open_dirs(struct cg_layout *ret_layout,
+    const char *const dirs[CG__COUNT], const int versions[CG__COUNT],
+    struct err *err);
+/* Removes the parent group, if empty, and closes. */
+void cg_layout_close(struct cg_layout *l);
+
+/* Files of a group that are kept open; the order is part of the grant. */
+enum cg_file {
+	CG_FILE_MEMORY_LIMIT,
+	CG_FILE_SWAP_LIMIT,
+	CG_FILE_MEMORY_PEAK,
+	CG_FILE_MEMORY_EVENTS,
+	CG_FILE_PIDS_LIMIT,
+	CG_FILE_PIDS_EVENTS,
+	CG_FILE_CPU_LIMIT,
+	CG_FILE_CPU_USAGE,
+	CG_FILE_KILL,
+	CG_FILE__COUNT
+};
+
+struct cg_files {
+	int fd[CG_FILE__COUNT]; /* -1: not on this host */
+	uint32_t v2;            /* bit k: file k speaks v2 */
+};
+
+struct cg_group {
+	char name[32];
+	struct cg_files files; /* owned */
+};
+
+int cg_group_make(const struct cg_layout *l, const char *name,
+    struct cg_group *ret_group, struct err *err);
+/* A v2 directory for CLONE_INTO_CGROUP; -1 when there is none.  Caller closes. */
+int cg_group_open_dir(const struct cg_layout *l, const struct cg_group *g);
+/* Into every v1 tree, and the v2 one unless clone put it there. */
+int cg_group_add_pid(const struct cg_layout *l, const struct cg_group *g,
+    pid_t pid, bool in_unified, struct err *err);
+/* True when every tree let go of it; false: try again later. */
+bool cg_group_remove(const struct cg_layout *l, struct cg_group *g);
+void cg_files_close(struct cg_files *f);
+
+/* ---- on kept descriptors; no path, no privilege ---- */
+
+int cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err);
+int cg_set_pids(const struct cg_files *f, long n, struct err *err);
+int cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err);
+int64_t cg_cpu_us(const struct cg_files *f);
+int64_t cg_memory_peak(const struct cg_files *f);
+void cg_reset_peak(const struct cg_files *f);
+uint64_t cg_oom_kills(const struct cg_files *f);
+uint64_t cg_pids_refused(const struct cg_files *f);
+/* False when this host has no cgroup.kill. */
+bool cg_kill(const struct cg_files *f);

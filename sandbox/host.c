@@ -1,0 +1,356 @@
+#include "host.h"
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "cleanup.h"
+#include "io.h"
+#include "syscalls.h"
+
+enum { INIT_MAX = 8 << 20, ETC_MAX = 128 };
+
+DEFINE_CLEANUP(sandbox_host, sandbox_host_close)
+
+/* ---- the list of what is seen ---- */
+
+struct path_list {
+	char *trees[HOST_TREES_MAX];
+	size_t n_trees;
+	char *etc[ETC_MAX];
+	size_t n_etc;
+};
+
+static void
+path_list_done(struct path_list *l)
+{
+	for (size_t i = 0; i < l->n_trees; i++)
+		free(l->trees[i]);
+	for (size_t i = 0; i < l->n_etc; i++)
+		free(l->etc[i]);
+}
+
+static char *
+copy(const char *s)
+{
+	char *p = strdup(s);
+
+	if (!p)
+		abort();
+	return p;
+}
+
+/* Never by accident: these hold the host's secrets, or are made up here. */
+static bool
+tree_forbidden(const char *path)
+{
+	static const char *const never[] = { "/", "/dev", "/etc", "/home",
+		"/proc", "/root", "/run", "/sys", "/tmp", "/var" };
+
+	for (size_t i = 0; i < ARRAY_LEN(never); i++)
+		if (strcmp(path, never[i]) == 0)
+			return true;
+	return path[0] != '/' || strstr(path, "..") != NULL;
+}
+
+static int
+add_line(
+    struct path_list *l, const char *word, const char *value, struct err *err)
+{
+	if (strcmp(word, "tree") == 0) {
+		if (tree_forbidden(value))
+			return err_set(err, ERR_INVALID, 0,
+			    "`%s` is never shown to a sandbox", value);
+		/* One place is for the made-up /etc. */
+		if (l->n_trees == HOST_TREES_MAX - 1)
+			return err_set(err, ERR_INVALID, 0,
+			    "more than %d trees", HOST_TREES_MAX - 1);
+		if (access(value, R_OK) == 0)
+			l->trees[l->n_trees++] = copy(value);
+		return 0;
+	}
+	if (strcmp(word, "etc") != 0)
+		return err_set(
+		    err, ERR_INVALID, 0, "neither `tree` nor `etc`: %s", word);
+	if (value[0] == '/' || strstr(value, "..") || l->n_etc == ETC_MAX)
+		return err_set(err, ERR_INVALID, 0,
+		    "`%s` is no name below /etc, or there are too many", value);
+	l->etc[l->n_etc++] = copy(value);
+	return 0;
+}
+
+static int
+read_paths(struct path_list *l, const char *path, struct err *err)
+{
+	auto_fclose FILE *f = fopen(path, "re");
+	char line[PATH_MAX];
+	int n = 0;
+
+	if (!f)
+		return err_errno(err, "read `%s`", path);
+	while (fgets(line, sizeof(line), f)) {
+		char *save, *word, *value;
+
+		n++;
+		line[strcspn(line, "#\n")] = '\0';
+		word = strtok_r(line, " \t", &save);
+		if (!word)
+			continue;
+		value = strtok_r(NULL, " \t", &save);
+		if (!value)
+			(void)err_set(err, ERR_INVALID, 0, "a path is missing");
+		if (!value || add_line(l, word, value, err) < 0)
+			return err_wrap(err, "%s:%d", path, n);
+	}
+	return 0;
+}
+
+/* ---- the parts of a host ---- */
+
+static int
+add_tree(
+    struct sandbox_host *h, const char *src, const char *dst, struct err *err)
+{
+	size_t i = h->n_trees;
+
+	h->tree_src[i] = copy(dst);
+	h->trees[i].dst = h->tree_src[i];
+	h->tree_fd[i] = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (h->tree_fd[i] < 0)
+		return err_errno(err, "open `%s`", src);
+	h->n_trees++;
+	return 0;
+}
+
+/* /bin and its like are links into /usr on a merged system, trees otherwise. */
+static int
+add_top(struct sandbox_host *h, const char *path, struct err *err)
+{
+	char target[64];
+	struct stat st;
+	ssize_t n;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISLNK(st.st_mode))
+		return add_tree(h, path, path, err);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return err_errno(err, "read link `%s`", path);
+	target[n] = '\0';
+	h->link_text[h->n_links] = copy(target);
+	h->links[h->n_links] = (struct plan_link){ path,
+		h->link_text[h->n_links] };
+	h->n_links++;
+	return 0;
+}
+
+static int
+add_trees(struct sandbox_host *h, const struct path_list *l,
+    const char *skeleton, struct err *err)
+{
+	static const char *const tops[] = { "/bin", "/sbin", "/lib", "/lib32",
+		"/lib64", "/libx32" };
+
+	for (size_t i = 0; i < l->n_trees; i++)
+		if (add_tree(h, l->trees[i], l->trees[i], err) < 0)
+			return -1;
+	if (add_tree(h, skeleton, "/etc", err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(tops); i++) {
+		if (h->n_trees == HOST_TREES_MAX)
+			return err_set(err, ERR_SANDBOX, 0, "too many trees");
+		if (add_top(h, tops[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * A copy in memory, sealed: nothing inside can reach the file on disk through
+ * /proc/1/exe, and an upgrade does not change running sandboxes.
+ */
+static int
+load_init(struct sandbox_host *h, const char *path, struct err *err)
+{
+	auto_buf struct buf code = { .cap = INIT_MAX };
+
+	if (io_read_file(AT_FDCWD, path, &code, err) < 0)
+		return err_wrap(err, "sandbox-init");
+	h->init_fd = io_memfd_sealed("sandbox-init", code.data, code.len, err);
+	if (h->init_fd < 0)
+		return -1;
+	return fchmod(h->init_fd, 0555) < 0
+		   ? err_errno(err, "make sandbox-init executable")
+		   : 0;
+}
+
+static struct sandbox_host *
+host_new(const struct sandbox_config *cfg)
+{
+	struct sandbox_host *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		abort();
+	h->init_fd = h->filters[0] = h->filters[1] = -1;
+	for (int k = 0; k < CG__COUNT; k++)
+		h->cgroups.dirfd[k] = -1;
+	h->disk_mb = cfg->disk_mb;
+	h->inodes = cfg->inodes;
+	h->files = cfg->files;
+	h->file_mb = cfg->file_mb;
+	h->uid_base = cfg->uid_base;
+	h->n_ranges = cfg->ranges;
+	h->idmap = true;
+	h->range_used = calloc((cfg->ranges + 63) / 64, sizeof(uint64_t));
+	if (!h->range_used)
+		abort();
+	return h;
+}
+
+static void
+name_layers(struct sandbox_host *h)
+{
+	(void)snprintf(h->layers, sizeof(h->layers),
+	    "user,mount,pid,ipc,uts,cgroup,net,seccomp,nonewprivs,caps,"
+	    "cgroup-v%d%s",
+	    h->cgroups.version[CG_MEMORY],
+	    h->cgroups.has_kill ? "" : ",init-kill");
+}
+
+struct sandbox_host *
+sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
+{
+	auto_ref(sandbox_host) h = host_new(cfg);
+	struct path_list list = { .n_trees = 0 };
+	int r;
+
+	r = read_paths(&list, cfg->paths, err);
+	if (r == 0)
+		r = skeleton_build(cfg->skeleton, list.etc, list.n_etc, err);
+	if (r == 0)
+		r = add_trees(h, &list, cfg->skeleton, err);
+	path_list_done(&list);
+	if (r < 0 || load_init(h, cfg->init, err) < 0 ||
+	    seccomp_compile(h->filters, err) < 0 ||
+	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
+		return NULL;
+	name_layers(h);
+	return steal_ptr(&h);
+}
+
+void
+sandbox_host_close(struct sandbox_host *h)
+{
+	if (!h)
+		return;
+	cg_layout_close(&h->cgroups);
+	for (size_t i = 0; i < h->n_trees; i++) {
+		free(h->tree_src[i]);
+		(void)close(h->tree_fd[i]);
+	}
+	for (size_t i = 0; i < h->n_links; i++)
+		free(h->link_text[i]);
+	cleanup_closep(&h->init_fd);
+	cleanup_closep(&h->filters[0]);
+	cleanup_closep(&h->filters[1]);
+	free(h->range_used);
+	free(h);
+}
+
+const char *
+sandbox_host_layers(const struct sandbox_host *h)
+{
+	return h->layers;
+}
+
+void
+host_plan(
+    const struct sandbox_host *h, const char *hostname, struct plan *ret_plan)
+{
+	const struct plan_input in = {
+		.trees = h->trees,
+		.n_trees = h->n_trees,
+		.links = h->links,
+		.n_links = h->n_links,
+		.n_filters = SECCOMP_FILTERS,
+		.disk_mb = h->disk_mb,
+		.inodes = h->inodes,
+		.files = h->files,
+		.file_mb = h->file_mb,
+		.hostname = hostname,
+	};
+
+	plan_build(ret_plan, &in);
+}
+
+void
+sandbox_host_print_plan(const struct sandbox_host *h, FILE *out)
+{
+	struct plan p;
+
+	host_plan(h, "unsb-vm-00000", &p);
+	plan_print(&p, out);
+	plan_done(&p);
+}
+
+int
+host_take_range(struct sandbox_host *h)
+{
+	for (unsigned i = 0; i < h->n_ranges; i++)
+		if (!(h->range_used[i / 64] >> (i % 64) & 1)) {
+			h->range_used[i / 64] |= UINT64_C(1) << (i % 64);
+			return (int)i;
+		}
+	return -1;
+}
+
+void
+host_give_range(struct sandbox_host *h, int range)
+{
+	unsigned i = (unsigned)range;
+
+	h->range_used[i / 64] &= ~(UINT64_C(1) << (i % 64));
+}
+
+int
+host_clone_trees(const struct sandbox_host *h, int userns_fd,
+    int ret_fds[HOST_TREES_MAX], struct err *err)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+			    MOUNT_ATTR_NODEV |
+			    (h->idmap ? MOUNT_ATTR_IDMAP : 0),
+		.userns_fd = (uint64_t)userns_fd,
+	};
+	size_t n = 0;
+
+	for (; n < h->n_trees; n++) {
+		int fd = sys_open_tree(h->tree_fd[n], "",
+		    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+		ret_fds[n] = fd;
+		if (fd < 0)
+			(void)err_errno(
+			    err, "clone tree `%s`", h->trees[n].dst);
+		else if (sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr) == 0)
+			continue;
+		else
+			(void)err_errno(err,
+			    "show tree `%s` with the sandbox's owners",
+			    h->trees[n].dst);
+		break;
+	}
+	if (n == h->n_trees)
+		return 0;
+	for (size_t i = 0; i <= n; i++)
+		cleanup_closep(&ret_fds[i]);
+	return -1;
+}

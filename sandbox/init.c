@@ -1,0 +1,132 @@
+/*
+ * sandbox-init - pid 1 inside a sandbox.
+ *
+ * Theory of operation.  The launcher has cloned this process into new
+ * namespaces, mapped it to root of its user namespace, placed it in its cgroup,
+ * and executed it with one descriptor beside 0-2: the control socket.  The
+ * first message is the plan of the set-up; init executes it and answers READY,
+ * or FAILED with the step's name.  From then on it serves one user of the
+ * socket: put files in, run a command, collect files.  One command at a time.
+ *
+ * When the command's first process ends, everything else in the pid namespace
+ * is killed before the end is told: nothing outlives the command it belongs to.
+ * When the socket closes, init ends, and the kernel kills what is left.
+ *
+ * Single-threaded, no allocation after set-up, no library but libc.
+ */
+#include "init.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "msg.h"
+#include "proto.h"
+
+/* Too large for a stack; the process has exactly one. */
+static struct msg packet;
+
+void
+init_tell_failure(const struct init *in, const struct err *err)
+{
+	unsigned char body[1024];
+	struct msg_out o = { .data = body };
+	struct err ignored;
+
+	msg_put_str(&o, err->msg);
+	msg_put_u32(&o, (uint32_t)err->code);
+	msg_put_u32(&o, (uint32_t)err->sys);
+	(void)msg_send(in->control, PROTO_FAILED, &o, NULL, 0, &ignored);
+}
+
+static void
+handle(struct init *in)
+{
+	struct err err;
+
+	if (msg_recv(in->control, &packet, &err) <= 0)
+		_exit(0); /* the kernel kills the rest of the namespace */
+	switch (packet.hdr.type) {
+	case PROTO_PUT:
+		init_put(in, &packet);
+		break;
+	case PROTO_RUN:
+		init_run(in, &packet);
+		break;
+	case PROTO_COLLECT:
+		init_collect(in, &packet);
+		break;
+	default:
+		_exit(1);
+	}
+	msg_close_fds(&packet);
+}
+
+static void
+serve(struct init *in)
+{
+	struct pollfd p[2] = {
+		{ .fd = in->control, .events = POLLIN },
+		{ .fd = in->signals, .events = POLLIN },
+	};
+
+	for (;;) {
+		struct signalfd_siginfo si;
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			_exit(1);
+		if (p[1].revents & POLLIN) {
+			(void)!read(in->signals, &si, sizeof(si));
+			init_reap(in);
+		}
+		if (p[0].revents)
+			handle(in);
+	}
+}
+
+static int
+block_signals(struct err *err)
+{
+	sigset_t all, child;
+	int fd;
+
+	(void)sigfillset(&all);
+	(void)sigemptyset(&child);
+	(void)sigaddset(&child, SIGCHLD);
+	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
+		return err_errno(err, "block signals");
+	fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return err_errno(err, "watch children");
+	return fd;
+}
+
+int
+main(void)
+{
+	struct init in = { .control = INIT_CONTROL_FD };
+	struct err err;
+
+	/* Nobody inside may read or trace us, whatever its uid. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return 1;
+	(void)umask(0);
+	if (msg_recv(in.control, &packet, &err) <= 0 ||
+	    packet.hdr.type != PROTO_SETUP)
+		return 1;
+	if (init_setup(&packet, &err) < 0 ||
+	    (in.signals = block_signals(&err)) < 0) {
+		init_tell_failure(&in, &err);
+		return 1;
+	}
+	msg_close_fds(&packet);
+	if (msg_send(in.control, PROTO_READY, NULL, NULL, 0, &err) < 0)
+		return 1;
+	serve(&in);
+}

@@ -1,0 +1,319 @@
+/*
+ * launch.c - from nothing to a ready sandbox.
+ *
+ * clone3() makes the new namespaces.  The child waits for one byte, which says
+ * that its user namespace is mapped and that it is in its cgroup; only then it
+ * becomes root of the namespace and executes sandbox-init.  The parent then
+ * sends the plan with the id-mapped trees, and is done: init says READY.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cleanup.h"
+#include "host.h"
+#include "msg.h"
+#include "proto.h"
+#include "syscalls.h"
+
+struct sandbox {
+	struct sandbox_host *host; /* borrowed */
+	struct cg_group group;
+	pid_t pid;
+	int pidfd;
+	int control; /* -1 once granted */
+	int range;
+	unsigned serial;
+};
+
+/* ---- the child, before it executes init ---- */
+
+static void
+child(int control, int init_fd)
+{
+	char *const argv[] = { (char[]){ "sandbox-init" }, NULL };
+	char *const envp[] = { NULL };
+	char go;
+
+	if (read(control, &go, 1) != 1)
+		_exit(1);
+	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
+	    syscall(SYS_setresgid, 0, 0, 0) < 0 ||
+	    syscall(SYS_setresuid, 0, 0, 0) < 0)
+		_exit(2);
+	/* init_fd first: it may be number 3 itself. */
+	init_fd = fcntl(init_fd, F_DUPFD_CLOEXEC, INIT_CONTROL_FD + 1);
+	if (init_fd < 0 || dup2(control, INIT_CONTROL_FD) < 0 ||
+	    fcntl(INIT_CONTROL_FD, F_SETFD, 0) < 0)
+		_exit(3);
+	if (close_range(INIT_CONTROL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		_exit(4);
+	(void)syscall(SYS_execveat, init_fd, "", argv, envp, AT_EMPTY_PATH);
+	_exit(5);
+}
+
+/* ---- the parent ---- */
+
+static int
+write_map(pid_t pid, const char *name, uint32_t first, struct err *err)
+{
+	char path[64], text[64];
+	auto_close int fd = -1;
+	int n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	n = snprintf(text, sizeof(text), "0 %u %d\n", first, RANGE_SIZE);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		return err_errno(err, "write %s", name);
+	return 0;
+}
+
+static int
+open_userns(pid_t pid, struct err *err)
+{
+	char path[64];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? fd : err_errno(err, "open user namespace");
+}
+
+static int
+start_child(struct sandbox *sb, int theirs, bool *ret_in_group, struct err *err)
+{
+	auto_close int group = cg_group_open_dir(
+	    &sb->host->cgroups, &sb->group);
+	struct clone_args args = {
+		.flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID |
+			 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
+			 CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uint64_t)(uintptr_t)&sb->pidfd,
+		.exit_signal = SIGCHLD,
+	};
+
+	if (group >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)group;
+	}
+	*ret_in_group = group >= 0;
+	sb->pid = sys_clone3(&args);
+	if (sb->pid == 0)
+		child(theirs, sb->host->init_fd);
+	if (sb->pid < 0)
+		return err_errno(err, "new namespaces (clone3)");
+	return 0;
+}
+
+static int
+send_plan(struct sandbox *sb, const int *fds, size_t n_fds, struct err *err)
+{
+	auto_free unsigned char *body = malloc(MSG_MAX);
+	struct msg_out o = { .data = body };
+	char hostname[32];
+	struct plan plan;
+	int r;
+
+	if (!body)
+		abort();
+	(void)snprintf(
+	    hostname, sizeof(hostname), "unsb-vm-%05u", sb->serial % 100000);
+	host_plan(sb->host, hostname, &plan);
+	plan_encode(&plan, &o);
+	plan_done(&plan);
+	r = msg_send(sb->control, PROTO_SETUP, &o, fds, n_fds, err);
+	return r;
+}
+
+static int
+send_setup(struct sandbox *sb, struct err *err)
+{
+	const struct sandbox_host *h = sb->host;
+	int fds[HOST_TREES_MAX + SECCOMP_FILTERS];
+	auto_close int userns = open_userns(sb->pid, err);
+	int r;
+
+	if (userns < 0 || host_clone_trees(h, userns, fds, err) < 0)
+		return -1;
+	for (size_t i = 0; i < SECCOMP_FILTERS; i++)
+		fds[h->n_trees + i] = h->filters[i];
+	r = send_plan(sb, fds, h->n_trees + SECCOMP_FILTERS, err);
+	for (size_t i = 0; i < h->n_trees; i++)
+		(void)close(fds[i]);
+	return r;
+}
+
+static int
+set_up(struct sandbox *sb, int theirs, struct err *err)
+{
+	uint32_t first = sb->host->uid_base + (uint32_t)sb->range * RANGE_SIZE;
+	bool in_group;
+
+	if (start_child(sb, theirs, &in_group, err) < 0)
+		return -1;
+	if (write_map(sb->pid, "uid_map", first, err) < 0 ||
+	    write_map(sb->pid, "gid_map", first, err) < 0 ||
+	    cg_group_add_pid(
+		&sb->host->cgroups, &sb->group, sb->pid, in_group, err) < 0)
+		return -1;
+	if (write(sb->control, "g", 1) != 1)
+		return err_errno(err, "start sandbox-init");
+	return send_setup(sb, err);
+}
+
+static struct sandbox *
+sandbox_new(struct sandbox_host *host, unsigned serial, struct err *err)
+{
+	struct sandbox *sb = calloc(1, sizeof(*sb));
+	char name[32];
+
+	if (!sb)
+		abort();
+	sb->host = host;
+	sb->serial = serial;
+	sb->pid = sb->pidfd = sb->control = -1;
+	sb->range = host_take_range(host);
+	if (sb->range < 0) {
+		(void)err_set(err, ERR_BUSY, 0, "no free range of user ids");
+		free(sb);
+		return NULL;
+	}
+	(void)snprintf(name, sizeof(name), "s%u", serial);
+	if (cg_group_make(&host->cgroups, name, &sb->group, err) < 0) {
+		host_give_range(host, sb->range);
+		free(sb);
+		return NULL;
+	}
+	return sb;
+}
+
+struct sandbox *
+sandbox_launch(struct sandbox_host *host, unsigned serial, struct err *err)
+{
+	struct sandbox *sb = sandbox_new(host, serial, err);
+	auto_close int theirs = -1;
+	int sv[2];
+
+	if (!sb)
+		return NULL;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
+		(void)err_errno(err, "make control socket");
+		sandbox_free(sb);
+		return NULL;
+	}
+	sb->control = sv[0];
+	theirs = sv[1];
+	if (set_up(sb, theirs, err) < 0 ||
+	    fcntl(sb->control, F_SETFL, O_NONBLOCK) < 0) {
+		(void)err_wrap(err, "launch sandbox");
+		sandbox_free(sb);
+		return NULL;
+	}
+	return sb;
+}
+
+int
+sandbox_fd(const struct sandbox *sb)
+{
+	return sb->control;
+}
+
+int
+sandbox_pidfd(const struct sandbox *sb)
+{
+	return sb->pidfd;
+}
+
+int
+sandbox_poll_ready(struct sandbox *sb, struct err *err)
+{
+	auto_free struct msg *m = malloc(sizeof(*m));
+	struct msg_in in;
+	int r;
+
+	if (!m)
+		abort();
+	r = msg_recv(sb->control, m, err);
+	if (r < 0)
+		return err->sys == EAGAIN ? 0 : -1;
+	if (r == 0)
+		return err_set(
+		    err, ERR_SANDBOX, 0, "sandbox-init died during set-up");
+	msg_close_fds(m);
+	if (m->hdr.type == PROTO_READY)
+		return 1;
+	msg_in_init(&in, m);
+	return err_set(err, ERR_SANDBOX, 0, "%s", msg_get_str(&in));
+}
+
+void
+sandbox_grant(struct sandbox *sb, struct sandbox_grant *ret_grant)
+{
+	struct sandbox_grant g = { .serial = sb->serial };
+
+	/* Bit 0 is the control socket, bit 1 + k file k of the cgroup. */
+	g.fds[g.n_fds++] = sb->control;
+	g.mask = 1;
+	for (int k = 0; k < CG_FILE__COUNT; k++)
+		if (sb->group.files.fd[k] >= 0) {
+			g.fds[g.n_fds++] = sb->group.files.fd[k];
+			g.mask |= 2U << k;
+		}
+	g.mask |= sb->group.files.v2 << 16;
+	*ret_grant = g;
+}
+
+void
+sandbox_granted(struct sandbox *sb)
+{
+	cleanup_closep(&sb->control);
+	sb->control = -1;
+	cg_files_close(&sb->group.files);
+}
+
+void
+sandbox_kill(struct sandbox *sb)
+{
+	/* The init of a pid namespace takes all of it along. */
+	if (sb->pidfd >= 0)
+		(void)sys_pidfd_send_signal(sb->pidfd, SIGKILL);
+}
+
+/* The cgroup's directories linger until the last task is accounted. */
+static void
+remove_group(struct sandbox *sb)
+{
+	enum { TRIES = 100, PAUSE_US = 500 };
+
+	for (int i = 0; i < TRIES; i++) {
+		if (cg_group_remove(&sb->host->cgroups, &sb->group))
+			return;
+		(void)usleep(PAUSE_US);
+	}
+}
+
+void
+sandbox_free(struct sandbox *sb)
+{
+	if (!sb)
+		return;
+	sandbox_kill(sb);
+	cleanup_closep(&sb->control);
+	if (sb->pid > 0)
+		while (waitpid(sb->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	cleanup_closep(&sb->pidfd);
+	remove_group(sb);
+	host_give_range(sb->host, sb->range);
+	free(sb);
+}

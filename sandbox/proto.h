@@ -1,0 +1,37 @@
+#pragma once
+/*
+ * proto.h - what is said over the control socket of a sandbox (msg.h packets).
+ *
+ * The launcher sends SETUP; then whoever holds the other end sends the rest.
+ * init trusts these messages.  Nothing init says is trusted: the reader checks
+ * every length, name and descriptor.
+ */
+#include <stdint.h>
+
+enum { INIT_CONTROL_FD = 3 };
+
+enum proto_type {
+	/* u32 n, then the plan's operations (plan.h); fds: trees, filters */
+	PROTO_SETUP = 1,
+	/* -> no payload */
+	PROTO_READY,
+	/* -> str step or text, u32 err_code, u32 errno */
+	PROTO_FAILED,
+	/* str path, u32 mode, u32 kind, str target, bytes data; fd: content */
+	PROTO_PUT,
+	/* u32 argc, str..., u32 envc, str..., u64 address space; fds: 0 1 2 */
+	PROTO_RUN,
+	/* -> u32 status, u64 cpu_us, u64 rss_max */
+	PROTO_EXITED,
+	/* str path, u32 max_files, u64 max_bytes */
+	PROTO_COLLECT,
+	/* -> str name, u64 size; fd */
+	PROTO_FILE,
+	/* -> u32 truncated */
+	PROTO_COLLECTED,
+};
+
+enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };
+
+/* Content up to this travels in the message, more in a memory file. */
+enum { PROTO_INLINE_MAX = 32 << 10 };

@@ -1,0 +1,192 @@
+#pragma once
+/*
+ * sandbox.h - the whole public face of the isolation library.
+ *
+ * Two kinds of process use it.  The privileged one (worker master, sessiond)
+ * opens the host once and launches sandboxes: each is a tree of processes below
+ * its own init, in its own user, mount, pid, ipc, uts, cgroup and network
+ * namespaces, on its own root file system, in its own cgroup, under a seccomp
+ * filter.  It then hands the descriptors of a ready sandbox to an unprivileged
+ * process, which puts files in, runs programs and collects files through the
+ * sandbox's init (a box).  Neither ever follows a path inside the sandbox:
+ * only init, which is inside and has nothing to lose, does.
+ *
+ * What is asked for is applied, or launching fails with the step and the
+ * reason; nothing is left out silently.  The library knows nothing of Redis,
+ * HTTP or jobs, and logs nothing above debug.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+/* ---- the host: opened once by the privileged process ---- */
+
+struct sandbox_config {
+	const char *cgroup; /* name of our group below each hierarchy's root */
+	const char *paths;  /* file that lists what is seen (sandbox.paths) */
+	const char *skeleton; /* directory of ours; the made-up /etc is built
+				 in it */
+	const char *init;     /* the sandbox-init program */
+	uint32_t uid_base;    /* first host uid of the ranges */
+	unsigned ranges;      /* most sandboxes alive at once, 1 to 4096 */
+	long disk_mb;
+	long inodes;
+	long files;   /* RLIMIT_NOFILE inside */
+	long file_mb; /* RLIMIT_FSIZE inside */
+};
+
+struct sandbox_host;
+
+/*
+ * Reads the path list, builds the skeleton, compiles the seccomp filter, finds
+ * the cgroup hierarchies, makes our group in them and removes what an earlier,
+ * killed process left there.  Strings of cfg are borrowed for the call only.
+ */
+struct sandbox_host *
+sandbox_host_open(const struct sandbox_config *cfg, struct err *err);
+/* Removes our cgroups; sandboxes must be gone. */
+void sandbox_host_close(struct sandbox_host *host);
+/* "user,mount,pid,ipc,uts,cgroup,net,seccomp,..." as applied to each. */
+const char *sandbox_host_layers(const struct sandbox_host *host);
+/* The set-up of a sandbox, one operation a line, as it would be executed. */
+void sandbox_host_print_plan(const struct sandbox_host *host, FILE *out);
+
+/* One thing this host can or cannot do for isolation (`unfarm doctor`). */
+struct sandbox_check {
+	const char *name;
+	bool ok;
+	bool needed;      /* a farm refuses to start without it */
+	char found[160];  /* what there is, or what failed */
+	char advice[200]; /* how to get it; "" when ok */
+};
+/* Tries everything; returns how many were written to ret_checks. */
+size_t sandbox_host_check(const struct sandbox_config *cfg,
+    struct sandbox_check *ret_checks, size_t max);
+
+/* ---- a sandbox, as its launcher sees it ---- */
+
+struct sandbox;
+
+/*
+ * cold -> warming.  Returns at once; sandbox_fd() becomes readable when init
+ * has something to say.  serial gives the host name unsb-vm-NNNNN.
+ */
+struct sandbox *
+sandbox_launch(struct sandbox_host *host, unsigned serial, struct err *err);
+/* Borrowed; -1 once its descriptors were handed over. */
+int sandbox_fd(const struct sandbox *sb);
+/* Readable when init, and with it every process inside, is dead.  Borrowed. */
+int sandbox_pidfd(const struct sandbox *sb);
+/* 1 = ready, 0 = not yet, -1 = set-up failed (err names the step). */
+int sandbox_poll_ready(struct sandbox *sb, struct err *err);
+
+enum { SANDBOX_FDS_MAX = 14 };
+/* What box_adopt() needs: descriptors and which of them they are. */
+struct sandbox_grant {
+	int fds[SANDBOX_FDS_MAX]; /* borrowed from the sandbox */
+	size_t n_fds;
+	uint32_t mask; /* bit k: box descriptor k is among them, in order */
+	unsigned serial;
+};
+void sandbox_grant(struct sandbox *sb, struct sandbox_grant *ret_grant);
+/* The launcher's copies of the granted descriptors are closed. */
+void sandbox_granted(struct sandbox *sb);
+
+/* SIGKILL to every process inside; returns before they are gone. */
+void sandbox_kill(struct sandbox *sb);
+/*
+ * Frees it.  Its processes must be dead (sandbox_pidfd() readable), or they are
+ * killed and waited for here.
+ */
+void sandbox_free(struct sandbox *sb);
+
+/* ---- a box: the same sandbox, as the process that uses it sees it ---- */
+
+struct box;
+
+/* Takes the descriptors, also when it fails. */
+struct box *box_adopt(const struct sandbox_grant *grant, struct err *err);
+/* Closes everything: init then ends itself and all that is inside. */
+void box_free(struct box *b);
+/* Control socket; readable when box_receive() has something.  Borrowed. */
+int box_fd(const struct box *b);
+unsigned box_serial(const struct box *b);
+
+struct box_limits {
+	uint64_t memory_bytes; /* swap included */
+	long pids;             /* processes and threads */
+	long vcpu;             /* CPU time a second of wall time */
+};
+int
+box_set_limits(struct box *b, const struct box_limits *limits, struct err *err);
+
+/*
+ * Queue a file or directory for inside; relative paths are below the working
+ * directory /tmp.  Parents are made.  A failure inside is told by the next
+ * box_run(), which then does not run anything.
+ */
+int box_put_file(struct box *b, const char *path, mode_t mode, const void *data,
+    size_t n, struct err *err);
+int box_put_dir(struct box *b, const char *path, mode_t mode, struct err *err);
+/* A second name for a file that was put. */
+int box_put_link(
+    struct box *b, const char *path, const char *target, struct err *err);
+
+struct box_command {
+	const char *const *argv; /* ended by NULL; found by PATH of env */
+	const char *const *env;  /* "NAME=value", ended by NULL */
+	int fds[3];              /* borrowed: stdin, stdout, stderr */
+	uint64_t address_space;  /* RLIMIT_AS in bytes; 0: no limit */
+};
+/* One at a time.  The answer is BOX_EXITED or BOX_FAILED. */
+int box_run(struct box *b, const struct box_command *cmd, struct err *err);
+
+/*
+ * Ask for regular files: path itself, or all below it when it is a directory.
+ * Answers: any number of BOX_FILE, then BOX_COLLECTED.
+ */
+int box_collect(struct box *b, const char *path, unsigned max_files,
+    uint64_t max_bytes, struct err *err);
+
+enum box_event_kind {
+	BOX_NOTHING,   /* nothing to read yet */
+	BOX_EXITED,    /* the command ended and all it left behind was killed */
+	BOX_FAILED,    /* it could not be run: err_code, text */
+	BOX_FILE,      /* name, fd, size */
+	BOX_COLLECTED, /* no more files; truncated when limits cut it */
+	BOX_GONE,      /* init is dead: killed, or out of memory */
+};
+
+struct box_event {
+	enum box_event_kind kind;
+	int status;      /* as waitpid() gives it */
+	int64_t cpu_us;  /* rusage of the command and its children */
+	int64_t rss_max; /* bytes */
+	struct err failure;
+	char name[512]; /* of a collected file, relative to the asked path */
+	int fd;         /* the caller's to close; a regular file */
+	uint64_t size;
+	bool truncated;
+};
+/* Never blocks.  The caller owns ret_event->fd when it is not -1. */
+void box_receive(struct box *b, struct box_event *ret_event);
+
+struct box_usage {
+	int64_t cpu_us;      /* since the sandbox was made */
+	int64_t memory_peak; /* bytes, since box_reset_peak() */
+	uint64_t oom_kills;
+	uint64_t pids_refused;
+};
+/* Works also after the sandbox is dead. */
+void box_usage(struct box *b, struct box_usage *ret_usage);
+void box_reset_peak(struct box *b);
+
+/*
+ * Kills all that is inside.  False when only the launcher can (no cgroup.kill
+ * on this host): the caller must ask it to.
+ */
+bool box_kill(struct box *b);

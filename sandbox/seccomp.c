@@ -1,0 +1,205 @@
+/*
+ * Two filters, loaded one after the other.  The first is eight instructions by
+ * hand: only the native ABI, and no call with a number past LAST_CALL, so that
+ * a call which a future kernel adds is refused until somebody looked at it;
+ * libseccomp has no rule for ranges.  The second is libseccomp's, from the
+ * table.  Constant answers are cached by the kernel (5.11 and later), so an
+ * allowed call pays nothing.
+ */
+#include "seccomp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "io.h"
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "add this machine's AUDIT_ARCH_ here"
+#endif
+
+/* set_mempolicy_home_node, Linux 5.17: the last one that was looked at. */
+enum { LAST_CALL = 450 };
+
+static const struct {
+	const char *call;
+	int error;
+} denied[] = {
+#define DENY(call, error, why) { #call, error },
+#include "seccomp_denied.def"
+#undef DENY
+};
+
+#define NEW_NAMESPACES                                                         \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |           \
+	    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP |                    \
+	    0x80 /* NEWTIME */)
+
+static int
+export_numbers(struct err *err)
+{
+	static const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		    offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+		    offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LAST_CALL, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	return io_memfd_sealed("seccomp-numbers", code, sizeof(code), err);
+}
+
+static int
+add_denied(scmp_filter_ctx ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(denied); i++) {
+		int nr = seccomp_syscall_resolve_name(denied[i].call);
+		int r;
+
+		/* A call this machine never had cannot be made. */
+		if (nr < 0)
+			continue;
+		r = seccomp_rule_add(
+		    ctx, SCMP_ACT_ERRNO((unsigned)denied[i].error), nr, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* New namespaces: each flag for itself, by clone and by unshare. */
+static int
+add_namespaces(scmp_filter_ctx ctx)
+{
+	static const unsigned calls[] = { SCMP_SYS(clone), SCMP_SYS(unshare) };
+
+	for (unsigned bit = 1; bit != 0; bit <<= 1)
+		for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+			int r;
+
+			if (!(bit & NEW_NAMESPACES))
+				continue;
+			/* 0x80 is part of clone's exit signal. */
+			if (bit == 0x80 && calls[i] == SCMP_SYS(clone))
+				continue;
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
+			    (int)calls[i], 1,
+			    SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+/* Unix and internet sockets only, and none of them raw. */
+static int
+add_sockets(scmp_filter_ctx ctx)
+{
+	static const int calls[] = { SCMP_SYS(socket), SCMP_SYS(socketpair) };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(calls); i++) {
+		for (unsigned family = 0; r == 0 && family <= AF_INET6;
+		     family++)
+			if (family != AF_UNIX && family != AF_INET &&
+			    family != AF_INET6)
+				r = seccomp_rule_add(ctx,
+				    SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1,
+				    SCMP_A0(SCMP_CMP_EQ, family));
+		if (r == 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+			    calls[i], 1, SCMP_A0(SCMP_CMP_GT, AF_INET6));
+		if (r == 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
+			    calls[i], 1,
+			    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_RAW));
+	}
+	return r;
+}
+
+/* Typing into a terminal that is not one's own, and old personalities. */
+static int
+add_odd_ones(scmp_filter_ctx ctx)
+{
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+	    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
+
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
+		    SCMP_SYS(ioctl), 1,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
+		    SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_NE, PER_LINUX));
+	return r;
+}
+
+static int
+export_table(struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	auto_close int fd = -1;
+	int r;
+
+	if (!ctx)
+		return err_set(err, ERR_SANDBOX, 0, "seccomp: out of memory");
+	fd = memfd_create("seccomp-table", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	r = fd < 0 ? -errno : 0;
+	if (r == 0)
+		r = seccomp_attr_set(
+		    ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	if (r == 0)
+		r = add_denied(ctx);
+	if (r == 0)
+		r = add_namespaces(ctx);
+	if (r == 0)
+		r = add_sockets(ctx);
+	if (r == 0)
+		r = add_odd_ones(ctx);
+	if (r == 0)
+		r = seccomp_export_bpf(ctx, fd);
+	seccomp_release(ctx);
+	if (r == 0 &&
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		r = -errno;
+	if (r < 0)
+		return err_set(err, ERR_SANDBOX, -r, "compile seccomp filter");
+	return steal_fd(&fd);
+}
+
+int
+seccomp_compile(int ret_fds[SECCOMP_FILTERS], struct err *err)
+{
+	auto_close int numbers = export_numbers(err);
+	int table;
+
+	if (numbers < 0)
+		return -1;
+	table = export_table(err);
+	if (table < 0)
+		return -1;
+	ret_fds[0] = steal_fd(&numbers);
+	ret_fds[1] = table;
+	return 0;
+}
