@@ -412,6 +412,7 @@ void
 job_result_done(struct job_result *r)
 {
 	files_free(r->artifacts, r->n_artifacts);
+	free(r->compile_text.data);
 	free(r->out.data);
 	free(r->err.data);
 	free(r->message);
@@ -480,8 +481,14 @@ job_result_encode(const struct job_result *r)
 	set_new(o, "artifacts", files_encode(r->artifacts, r->n_artifacts));
 	if (r->artifacts_truncated)
 		json_set_bool(o, "artifacts_truncated", true);
-	if (r->compile.ran)
-		set_new(o, "compile", step_encode(&r->compile));
+	if (r->compile.ran) {
+		json_t *c = step_encode(&r->compile);
+
+		if (r->compile_text.len > 0)
+			json_set_text(c, "output", r->compile_text.data,
+			    r->compile_text.len);
+		set_new(o, "compile", c);
+	}
 	if (r->run.ran)
 		set_new(o, "run", step_encode(&r->run));
 	if (r->layers)

@@ -104,6 +104,8 @@ struct job_step {
 struct job_result {
 	struct job_step compile;
 	struct job_step run;
+	/* owned: what a compiler that succeeded had to say */
+	struct job_bytes compile_text;
 	struct job_bytes out, err;     /* owned; what was kept */
 	uint64_t out_total, err_total; /* bytes the program wrote */
 	struct job_file *artifacts;    /* owned */

@@ -126,8 +126,7 @@ parse_url(const char *url, struct target *ret_target, struct err *err)
 	}
 	if (strncmp(url, "unix:", 5) != 0)
 		return err_set(err, ERR_INVALID, 0,
-		    "redis url `%s` starts neither with unix: nor redis://",
-		    url);
+		    "redis url starts neither with unix: nor redis://");
 	path = url + 5;
 	if (path[0] == '/' && path[1] == '/')
 		path += 2;
@@ -620,8 +619,8 @@ store_connect_sync(const char *url, struct err *err)
 	c = t.port ? redisConnectWithTimeout(t.host, t.port, limit)
 		   : redisConnectUnixWithTimeout(t.host, limit);
 	if (!c || c->err) {
-		(void)err_set(err, ERR_UNAVAILABLE, 0, "redis at %s: %s", url,
-		    c ? c->errstr : "out of memory");
+		(void)err_set(err, ERR_UNAVAILABLE, 0, "redis at %s: %s",
+		    t.host, c ? c->errstr : "out of memory");
 		redisFree(c);
 		return NULL;
 	}
@@ -630,8 +629,8 @@ store_connect_sync(const char *url, struct err *err)
 		freeReplyObject(redisCommand(c, "AUTH %s", t.password));
 	r = redisCommand(c, "SELECT %d", t.db);
 	if (!r || r->type == REDIS_REPLY_ERROR) {
-		(void)err_set(err, ERR_UNAVAILABLE, 0, "redis at %s: %s", url,
-		    r ? r->str : c->errstr);
+		(void)err_set(err, ERR_UNAVAILABLE, 0, "redis at %s: %s",
+		    t.host, r ? r->str : c->errstr);
 		freeReplyObject(r);
 		redisFree(c);
 		return NULL;

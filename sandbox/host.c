@@ -115,23 +115,22 @@ read_paths(struct path_list *l, const char *path, struct err *err)
 /* ---- the parts of a host ---- */
 
 static int
-add_tree(
-    struct sandbox_host *h, const char *src, const char *dst, struct err *err)
+add_tree(struct host_view *v, const char *src, const char *dst, struct err *err)
 {
-	size_t i = h->n_trees;
+	size_t i = v->n_trees;
 
-	h->tree_src[i] = copy(dst);
-	h->trees[i].dst = h->tree_src[i];
-	h->tree_fd[i] = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (h->tree_fd[i] < 0)
+	v->tree_src[i] = copy(dst);
+	v->trees[i].dst = v->tree_src[i];
+	v->tree_fd[i] = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (v->tree_fd[i] < 0)
 		return err_errno(err, "open `%s`", src);
-	h->n_trees++;
+	v->n_trees++;
 	return 0;
 }
 
 /* /bin and its like are links into /usr on a merged system, trees otherwise. */
 static int
-add_top(struct sandbox_host *h, const char *path, struct err *err)
+add_top(struct host_view *v, const char *path, struct err *err)
 {
 	char target[64];
 	struct stat st;
@@ -140,37 +139,84 @@ add_top(struct sandbox_host *h, const char *path, struct err *err)
 	if (lstat(path, &st) < 0)
 		return 0;
 	if (!S_ISLNK(st.st_mode))
-		return add_tree(h, path, path, err);
+		return add_tree(v, path, path, err);
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
 		return err_errno(err, "read link `%s`", path);
 	target[n] = '\0';
-	h->link_text[h->n_links] = copy(target);
-	h->links[h->n_links] = (struct plan_link){ path,
-		h->link_text[h->n_links] };
-	h->n_links++;
+	v->link_text[v->n_links] = copy(target);
+	v->links[v->n_links] = (struct plan_link){ path,
+		v->link_text[v->n_links] };
+	v->n_links++;
 	return 0;
 }
 
 static int
-add_trees(struct sandbox_host *h, const struct path_list *l,
-    const char *skeleton, struct err *err)
+add_trees(struct host_view *v, const struct path_list *l, const char *skeleton,
+    struct err *err)
 {
 	static const char *const tops[] = { "/bin", "/sbin", "/lib", "/lib32",
 		"/lib64", "/libx32" };
 
 	for (size_t i = 0; i < l->n_trees; i++)
-		if (add_tree(h, l->trees[i], l->trees[i], err) < 0)
+		if (add_tree(v, l->trees[i], l->trees[i], err) < 0)
 			return -1;
-	if (add_tree(h, skeleton, "/etc", err) < 0)
+	if (add_tree(v, skeleton, "/etc", err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(tops); i++) {
-		if (h->n_trees == HOST_TREES_MAX)
+		if (v->n_trees == HOST_TREES_MAX)
 			return err_set(err, ERR_SANDBOX, 0, "too many trees");
-		if (add_top(h, tops[i], err) < 0)
+		if (add_top(v, tops[i], err) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+static void
+view_done(struct host_view *v)
+{
+	for (size_t i = 0; i < v->n_trees; i++) {
+		free(v->tree_src[i]);
+		(void)close(v->tree_fd[i]);
+	}
+	for (size_t i = 0; i < v->n_links; i++)
+		free(v->link_text[i]);
+	v->n_trees = v->n_links = 0;
+}
+
+/* Built beside the one in use, which is replaced only when all went well. */
+static int
+load_view(struct sandbox_host *h, struct err *err)
+{
+	struct path_list list = { .n_trees = 0 };
+	struct host_view v = { .n_trees = 0 };
+	char skeleton[PATH_MAX];
+	int r;
+
+	(void)snprintf(skeleton, sizeof(skeleton), "%s/%u", h->skeleton,
+	    h->generation + 1);
+	r = read_paths(&list, h->paths, err);
+	if (r == 0)
+		r = skeleton_build(skeleton, list.etc, list.n_etc, err);
+	if (r == 0)
+		r = add_trees(&v, &list, skeleton, err);
+	path_list_done(&list);
+	if (r < 0) {
+		view_done(&v);
+		return -1;
+	}
+	view_done(&h->view);
+	h->view = v;
+	h->generation++;
+	/* The old one is held by the mounts that show it, not by its name. */
+	skeleton_remove(h->skeleton, h->generation);
+	return 0;
+}
+
+int
+sandbox_host_reload(struct sandbox_host *h, struct err *err)
+{
+	return load_view(h, err);
 }
 
 /*
@@ -202,6 +248,8 @@ host_new(const struct sandbox_config *cfg)
 	h->init_fd = h->filters[0] = h->filters[1] = -1;
 	for (int k = 0; k < CG__COUNT; k++)
 		h->cgroups.dirfd[k] = -1;
+	h->paths = copy(cfg->paths);
+	h->skeleton = copy(cfg->skeleton);
 	h->disk_mb = cfg->disk_mb;
 	h->inodes = cfg->inodes;
 	h->files = cfg->files;
@@ -229,16 +277,8 @@ struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 {
 	auto_ref(sandbox_host) h = host_new(cfg);
-	struct path_list list = { .n_trees = 0 };
-	int r;
 
-	r = read_paths(&list, cfg->paths, err);
-	if (r == 0)
-		r = skeleton_build(cfg->skeleton, list.etc, list.n_etc, err);
-	if (r == 0)
-		r = add_trees(h, &list, cfg->skeleton, err);
-	path_list_done(&list);
-	if (r < 0 || load_init(h, cfg->init, err) < 0 ||
+	if (load_view(h, err) < 0 || load_init(h, cfg->init, err) < 0 ||
 	    seccomp_compile(h->filters, err) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
 		return NULL;
@@ -252,12 +292,9 @@ sandbox_host_close(struct sandbox_host *h)
 	if (!h)
 		return;
 	cg_layout_close(&h->cgroups);
-	for (size_t i = 0; i < h->n_trees; i++) {
-		free(h->tree_src[i]);
-		(void)close(h->tree_fd[i]);
-	}
-	for (size_t i = 0; i < h->n_links; i++)
-		free(h->link_text[i]);
+	view_done(&h->view);
+	free(h->paths);
+	free(h->skeleton);
 	cleanup_closep(&h->init_fd);
 	cleanup_closep(&h->filters[0]);
 	cleanup_closep(&h->filters[1]);
@@ -276,10 +313,10 @@ host_plan(
     const struct sandbox_host *h, const char *hostname, struct plan *ret_plan)
 {
 	const struct plan_input in = {
-		.trees = h->trees,
-		.n_trees = h->n_trees,
-		.links = h->links,
-		.n_links = h->n_links,
+		.trees = h->view.trees,
+		.n_trees = h->view.n_trees,
+		.links = h->view.links,
+		.n_links = h->view.n_links,
 		.n_filters = SECCOMP_FILTERS,
 		.disk_mb = h->disk_mb,
 		.inodes = h->inodes,
@@ -332,23 +369,23 @@ host_clone_trees(const struct sandbox_host *h, int userns_fd,
 	};
 	size_t n = 0;
 
-	for (; n < h->n_trees; n++) {
-		int fd = sys_open_tree(h->tree_fd[n], "",
+	for (; n < h->view.n_trees; n++) {
+		int fd = sys_open_tree(h->view.tree_fd[n], "",
 		    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
 		ret_fds[n] = fd;
 		if (fd < 0)
 			(void)err_errno(
-			    err, "clone tree `%s`", h->trees[n].dst);
+			    err, "clone tree `%s`", h->view.trees[n].dst);
 		else if (sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr) == 0)
 			continue;
 		else
 			(void)err_errno(err,
 			    "show tree `%s` with the sandbox's owners",
-			    h->trees[n].dst);
+			    h->view.trees[n].dst);
 		break;
 	}
-	if (n == h->n_trees)
+	if (n == h->view.n_trees)
 		return 0;
 	for (size_t i = 0; i <= n; i++)
 		cleanup_closep(&ret_fds[i]);

@@ -10,17 +10,25 @@
 
 enum { HOST_TREES_MAX = 10, HOST_LINKS_MAX = 8 };
 
-struct sandbox_host {
-	struct cg_layout cgroups;
-	int init_fd; /* the sandbox-init program, a sealed copy in memory */
-	int filters[SECCOMP_FILTERS];
+/* What sandboxes see of the host; read again by sandbox_host_reload(). */
+struct host_view {
 	char *tree_src[HOST_TREES_MAX]; /* owned: path on the host */
 	struct plan_tree trees[HOST_TREES_MAX];
 	int tree_fd[HOST_TREES_MAX]; /* O_PATH of the source */
 	size_t n_trees;
 	struct plan_link links[HOST_LINKS_MAX];
-	char *link_text[2 * HOST_LINKS_MAX]; /* owned: what links point to */
+	char *link_text[HOST_LINKS_MAX]; /* owned: what links point to */
 	size_t n_links;
+};
+
+struct sandbox_host {
+	struct cg_layout cgroups;
+	int init_fd; /* the sandbox-init program, a sealed copy in memory */
+	int filters[SECCOMP_FILTERS];
+	struct host_view view;
+	char *paths;         /* owned: the list's file */
+	char *skeleton;      /* owned: where the made-up /etc is built */
+	unsigned generation; /* of the skeleton */
 	long disk_mb, inodes, files, file_mb;
 	uint32_t uid_base;
 	unsigned n_ranges;
@@ -47,3 +55,5 @@ int host_clone_trees(const struct sandbox_host *h, int userns_fd,
 /* skeleton.c: the made-up /etc; names are the allow-listed ones. */
 int skeleton_build(
     const char *dir, char *const *names, size_t n_names, struct err *err);
+/* Removes those below dir that are not of this generation. */
+void skeleton_remove(const char *dir, unsigned keep);

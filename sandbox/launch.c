@@ -135,28 +135,29 @@ send_plan(struct sandbox *sb, const int *fds, size_t n_fds, struct err *err)
 	return r;
 }
 
+/* Trees and filters, in the order that the plan counts them. */
 static int
-send_setup(struct sandbox *sb, struct err *err)
+send_setup(struct sandbox *sb, const int *trees, struct err *err)
 {
 	const struct sandbox_host *h = sb->host;
+	size_t n = h->view.n_trees;
 	int fds[HOST_TREES_MAX + SECCOMP_FILTERS];
-	auto_close int userns = open_userns(sb->pid, err);
-	int r;
 
-	if (userns < 0 || host_clone_trees(h, userns, fds, err) < 0)
-		return -1;
+	memcpy(fds, trees, n * sizeof(*fds));
 	for (size_t i = 0; i < SECCOMP_FILTERS; i++)
-		fds[h->n_trees + i] = h->filters[i];
-	r = send_plan(sb, fds, h->n_trees + SECCOMP_FILTERS, err);
-	for (size_t i = 0; i < h->n_trees; i++)
-		(void)close(fds[i]);
-	return r;
+		fds[n + i] = h->filters[i];
+	/* Until now the child waited; from now on nobody can look into it. */
+	if (write(sb->control, "g", 1) != 1)
+		return err_errno(err, "start sandbox-init");
+	return send_plan(sb, fds, n + SECCOMP_FILTERS, err);
 }
 
 static int
 set_up(struct sandbox *sb, int theirs, struct err *err)
 {
 	uint32_t first = sb->host->uid_base + (uint32_t)sb->range * RANGE_SIZE;
+	auto_close int userns = -1;
+	int trees[HOST_TREES_MAX], r;
 	bool in_group;
 
 	if (start_child(sb, theirs, &in_group, err) < 0)
@@ -166,9 +167,13 @@ set_up(struct sandbox *sb, int theirs, struct err *err)
 	    cg_group_add_pid(
 		&sb->host->cgroups, &sb->group, sb->pid, in_group, err) < 0)
 		return -1;
-	if (write(sb->control, "g", 1) != 1)
-		return err_errno(err, "start sandbox-init");
-	return send_setup(sb, err);
+	userns = open_userns(sb->pid, err);
+	if (userns < 0 || host_clone_trees(sb->host, userns, trees, err) < 0)
+		return -1;
+	r = send_setup(sb, trees, err);
+	for (size_t i = 0; i < sb->host->view.n_trees; i++)
+		(void)close(trees[i]);
+	return r;
 }
 
 static struct sandbox *

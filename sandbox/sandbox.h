@@ -50,6 +50,11 @@ struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err);
 /* Removes our cgroups; sandboxes must be gone. */
 void sandbox_host_close(struct sandbox_host *host);
+/*
+ * Reads the path list and the host's files again, for sandboxes launched from
+ * now on: after software was installed.  On failure all stays as it was.
+ */
+int sandbox_host_reload(struct sandbox_host *host, struct err *err);
 /* "user,mount,pid,ipc,uts,cgroup,net,seccomp,..." as applied to each. */
 const char *sandbox_host_layers(const struct sandbox_host *host);
 /* The set-up of a sandbox, one operation a line, as it would be executed. */

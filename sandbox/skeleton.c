@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -185,4 +186,19 @@ skeleton_build(
 	    symlinkat("/proc/self/mounts", to, "mtab") < 0)
 		return err_errno(err, "make links in `%s`", dir);
 	return 0;
+}
+
+void
+skeleton_remove(const char *dir, unsigned keep)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	char kept[16];
+
+	(void)snprintf(kept, sizeof(kept), "%u", keep);
+	while (d && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && strcmp(e->d_name, kept) != 0)
+			remove_tree(dirfd(d), e->d_name);
+	if (d)
+		(void)closedir(d);
 }
