@@ -1,0 +1,551 @@
+/*
+ * fetch.c - jobs in, leases kept, results out: everything said to Redis.
+ *
+ * No polling: a worker that found nothing to do lies in BLPOP on `wake` until a
+ * token comes.  At most one `take` and one BLPOP are under way.  A worker at
+ * capacity does not wait for tokens, so that they go to one with room.
+ *
+ * A result that cannot be delivered because Redis is away is kept and offered
+ * again until it is taken, or until the lease turns out to be another's.
+ */
+#include "worker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "json.h"
+#include "log.h"
+#include "task.h"
+
+enum {
+	CALL_DEADLINE_MS = 5000,
+	WAIT_SECONDS = 30, /* one BLPOP; then again */
+	BEAT_MS = 3000,
+	BEAT_LIFETIME_MS = 15000,
+	RETRY_FIRST_MS = 100,
+	RETRY_MAX_MS = 2000,
+	TAKE_MAX = 16, /* jobs of one take: others want some too */
+};
+
+/* ---- results out ---- */
+
+struct report {
+	uv_timer_t timer; /* the next try */
+	struct worker *worker;
+	char id[64], lease[96], ttl[24];
+	const char *status, *reason;
+	char *message; /* owned */
+	char *text;    /* owned: the result */
+	int64_t backoff_ms;
+};
+
+static void
+on_report_closed(uv_handle_t *h)
+{
+	struct report *r = h->data;
+	struct worker *w = r->worker;
+
+	free(r->message);
+	free(r->text);
+	free(r);
+	w->n_tasks--;
+	fetch_more(w);
+	worker_check_drained(w);
+}
+
+static void report_send(struct report *r);
+
+static void
+on_report_timer(uv_timer_t *t)
+{
+	report_send(t->data);
+}
+
+static void
+on_reported(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct report *r = ctx;
+
+	if (err && err->code == ERR_UNAVAILABLE) {
+		(void)uv_timer_start(
+		    &r->timer, on_report_timer, (uint64_t)r->backoff_ms, 0);
+		r->backoff_ms = r->backoff_ms * 2 < RETRY_MAX_MS
+				    ? r->backoff_ms * 2
+				    : RETRY_MAX_MS;
+		return;
+	}
+	if (err)
+		log_err(NULL, "result refused: %s|job=%s", err->msg, r->id);
+	else if (store_reply_int(reply, 0) == 0)
+		log_warn(NULL, "result came too late, dropped|job=%s", r->id);
+	uv_close((uv_handle_t *)&r->timer, on_report_closed);
+}
+
+static void
+report_send(struct report *r)
+{
+	store_eval_str(r->worker->store, STORE_finish, on_reported, r, r->id,
+	    r->lease, r->status, r->reason, r->message, r->text, r->ttl, NULL);
+}
+
+static void
+log_task(const struct task *t, const struct job_step *last)
+{
+	log_info(t->log_id,
+	    "job finished|lang=%s reason=%s exit=%d wall_ms=%" PRId64
+	    " cpu_ms=%" PRId64 " total_ms=%" PRId64 "%s%s%s",
+	    t->lang->name, job_reason_name(last->reason), last->exit_code,
+	    last->wall_us / 1000, last->cpu_us / 1000,
+	    t->result.total_us / 1000, t->result.message ? " why=\"" : "",
+	    t->result.message ? t->result.message : "",
+	    t->result.message ? "\"" : "");
+}
+
+static struct report *
+report_new(struct worker *w, const char *id, const char *lease,
+    enum job_reason reason, const char *message, char *text)
+{
+	struct report *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		abort();
+	r->worker = w;
+	r->status = job_state_name(job_reason_state(reason));
+	r->reason = job_reason_name(reason);
+	r->message = strdup(message ? message : "");
+	r->text = text;
+	r->backoff_ms = RETRY_FIRST_MS;
+	(void)snprintf(r->id, sizeof(r->id), "%s", id);
+	(void)snprintf(r->lease, sizeof(r->lease), "%s", lease);
+	(void)snprintf(r->ttl, sizeof(r->ttl), "%ld",
+	    w->settings.job_result_seconds * 1000);
+	(void)uv_timer_init(&w->loop, &r->timer);
+	r->timer.data = r;
+	return r;
+}
+
+/* Drained away: the job runs again elsewhere, as if we had never had it. */
+static void
+give_back(struct worker *w, const char *id, const char *lease)
+{
+	char ttl[24];
+
+	(void)snprintf(
+	    ttl, sizeof(ttl), "%ld", w->settings.job_result_seconds * 1000);
+	store_eval_str(
+	    w->store, STORE_giveback, NULL, NULL, ttl, id, lease, NULL);
+	log_info(NULL, "job given back|job=%s", id);
+	w->n_tasks--;
+	worker_check_drained(w);
+}
+
+static void
+on_task_done(struct task *t, void *ctx)
+{
+	struct worker *w = ctx;
+	const struct job_step *last = job_result_last(&t->result);
+
+	if (t->given_back) {
+		give_back(w, t->id, t->lease);
+		return;
+	}
+	log_task(t, last);
+	report_send(report_new(w, t->id, t->lease, last->reason,
+	    t->result.message, job_result_encode(&t->result)));
+}
+
+/* ---- jobs in ---- */
+
+/* A job that cannot even be tried ends with its reason, never in silence. */
+static void
+refuse(struct worker *w, const char *id, const char *lease, const char *why)
+{
+	struct job_result res = { .run = { .ran = true,
+				      .reason = REASON_unstartable,
+				      .exit_code = 127 } };
+
+	log_err(NULL, "job refused: %s|job=%s", why, id);
+	report_send(report_new(
+	    w, id, lease, REASON_unstartable, why, job_result_encode(&res)));
+}
+
+static void
+start_job(struct worker *w, const redisReply *job)
+{
+	const char *id = store_reply_str(store_reply_at(job, 0), "");
+	const char *lease = store_reply_str(store_reply_at(job, 1), "");
+	const redisReply *text = store_reply_at(job, 3);
+	struct job_spec *spec;
+	const struct lang *lang;
+	struct err err;
+
+	w->n_tasks++;
+	if (!text || text->type != REDIS_REPLY_STRING) {
+		refuse(w, id, lease, "its record is gone");
+		return;
+	}
+	spec = job_spec_decode(text->str, text->len, &err);
+	if (!spec) {
+		refuse(w, id, lease, err.msg);
+		return;
+	}
+	lang = lang_find(w->registry->langs, spec->language);
+	if (!lang) {
+		refuse(w, id, lease, "its language is not known here");
+		job_spec_free(spec);
+		return;
+	}
+	(void)task_start(w, spec, lang, id, lease, on_task_done, w);
+}
+
+static void wait_for_work(struct worker *w);
+
+static long
+room(const struct worker *w)
+{
+	return w->slots - (long)w->n_tasks;
+}
+
+static void
+on_taken(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct worker *w = ctx;
+	size_t n;
+
+	w->take_in_flight = false;
+	if (err) {
+		/* Up again, on_state() comes; until then nothing is to do. */
+		log_debug(NULL, "take: %s", err->msg);
+		return;
+	}
+	n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+	w->maybe_more = n > 0;
+	for (size_t i = 0; i < n; i++)
+		start_job(w, reply->element[i]);
+	fetch_more(w);
+}
+
+static void
+take(struct worker *w)
+{
+	char vcpu[24], count[24], lease[24];
+	long n = room(w) < TAKE_MAX ? room(w) : TAKE_MAX;
+
+	(void)snprintf(vcpu, sizeof(vcpu), "%ld", w->max_vcpu);
+	(void)snprintf(count, sizeof(count), "%ld", n);
+	(void)snprintf(
+	    lease, sizeof(lease), "%ld", w->settings.job_lease_seconds * 1000);
+	w->take_in_flight = true;
+	store_eval_str(w->store, STORE_take, on_taken, w, w->instance, w->node,
+	    vcpu, count, lease, NULL);
+}
+
+void
+fetch_more(struct worker *w)
+{
+	if (w->draining || w->take_in_flight || room(w) <= 0 || w->n_can == 0 ||
+	    !store_up(w->store) || clock_mono_ms() < w->pause_until_ms)
+		return;
+	if (w->maybe_more)
+		take(w);
+	else
+		wait_for_work(w);
+}
+
+static void
+on_woken(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct worker *w = ctx;
+
+	w->wait_in_flight = false;
+	if (err)
+		return;
+	/* nil: nobody called for WAIT_SECONDS; lie down again. */
+	if (reply->type == REDIS_REPLY_ARRAY)
+		w->maybe_more = true;
+	fetch_more(w);
+}
+
+static void
+wait_for_work(struct worker *w)
+{
+	if (w->wait_in_flight || !store_up(w->blocking))
+		return;
+	w->wait_in_flight = true;
+	store_command(w->blocking, on_woken, w, "BLPOP %swake %d",
+	    store_prefix(w->blocking), WAIT_SECONDS);
+}
+
+void
+fetch_pause(struct worker *w, int64_t ms)
+{
+	struct task *t, *next;
+
+	w->pause_until_ms = clock_mono_ms() + ms;
+	for (t = TAILQ_FIRST(&w->hungry); t; t = next) {
+		next = TAILQ_NEXT(t, hungry);
+		t->given_back = true;
+		task_kill(t, REASON_cancelled);
+	}
+}
+
+/* ---- leases ---- */
+
+static struct task *
+find_task(struct worker *w, const char *id)
+{
+	struct task *t;
+
+	LIST_FOREACH (t, &w->tasks, link)
+		if (strcmp(t->id, id) == 0)
+			return t;
+	return NULL;
+}
+
+static void
+end_tasks(struct worker *w, const redisReply *ids, const char *why)
+{
+	for (size_t i = 0; ids && i < ids->elements; i++) {
+		const char *id = store_reply_str(ids->element[i], "");
+		struct task *t = *id ? find_task(w, id) : NULL;
+
+		if (!t)
+			continue;
+		log_info(t->log_id, "%s", why);
+		task_kill(t, REASON_cancelled);
+	}
+}
+
+static void
+on_renewed(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct worker *w = ctx;
+
+	if (err)
+		return;
+	end_tasks(w, store_reply_at(reply, 0), "lease lost, stopping the job");
+	end_tasks(w, store_reply_at(reply, 1), "job cancelled");
+}
+
+static void
+on_renew(uv_timer_t *timer)
+{
+	struct worker *w = timer->data;
+	auto_free struct store_arg *args = NULL;
+	char lease[24];
+	struct task *t;
+	size_t n = 0;
+
+	if (w->n_tasks == 0)
+		return;
+	args = calloc(2 + 2 * w->n_tasks, sizeof(*args));
+	if (!args)
+		abort();
+	(void)snprintf(
+	    lease, sizeof(lease), "%ld", w->settings.job_lease_seconds * 1000);
+	args[n++] = store_arg_str(w->instance);
+	args[n++] = store_arg_str(lease);
+	LIST_FOREACH (t, &w->tasks, link)
+		if (*t->id && n + 2 <= 2 + 2 * w->n_tasks) {
+			args[n++] = store_arg_str(t->id);
+			args[n++] = store_arg_str(t->lease);
+		}
+	store_eval(w->store, STORE_renew, args, n, on_renewed, w);
+}
+
+/* ---- heartbeat ---- */
+
+static json_t *
+memory_now(void)
+{
+	json_t *m = json_object();
+	struct sysinfo si;
+	double unit, used;
+
+	if (sysinfo(&si) < 0)
+		return m;
+	unit = (double)si.mem_unit / (1 << 30);
+	used = (double)(si.totalram - si.freeram - si.bufferram) * unit;
+	(void)json_object_set_new(m, "used_gb", json_real(used));
+	(void)json_object_set_new(
+	    m, "available_gb", json_real((double)si.freeram * unit));
+	(void)json_object_set_new(m, "used_percent",
+	    json_real(used * 100 / ((double)si.totalram * unit)));
+	return m;
+}
+
+static char *
+describe(const struct worker *w)
+{
+	json_auto_t *o = json_object();
+	double load[3] = { 0 };
+	json_t *loads = json_array();
+
+	(void)getloadavg(load, 3);
+	for (int i = 0; i < 3; i++)
+		(void)json_array_append_new(loads, json_real(load[i]));
+	json_set_str(o, "node", w->node);
+	json_set_int(o, "pid", getpid());
+	json_set_int(o, "slots", w->slots);
+	json_set_int(o, "busy", (long long)w->n_tasks);
+	json_set_int(o, "ready", (long long)w->n_ready);
+	json_set_int(o, "spawning", (long long)w->asked);
+	json_set_int(o, "max_vcpu", w->max_vcpu);
+	json_set_int(o, "cores", sysconf(_SC_NPROCESSORS_ONLN));
+	(void)json_object_set_new(o, "load", loads);
+	(void)json_object_set_new(o, "memory", memory_now());
+	return json_text(o);
+}
+
+void
+fetch_beat_now(struct worker *w)
+{
+	auto_free struct store_arg *args = calloc(3 + w->n_can, sizeof(*args));
+	auto_free char *text = describe(w);
+	char ttl[24];
+	size_t n = 0;
+
+	if (!args)
+		abort();
+	(void)snprintf(ttl, sizeof(ttl), "%d", BEAT_LIFETIME_MS);
+	args[n++] = store_arg_str(w->instance);
+	args[n++] = store_arg_str(ttl);
+	args[n++] = store_arg_str(text);
+	for (size_t i = 0; !w->draining && i < w->n_can; i++)
+		args[n++] = store_arg_str(w->can[i]);
+	store_eval(w->store, STORE_beat, args, n, NULL, NULL);
+}
+
+static void
+on_beat(uv_timer_t *timer)
+{
+	struct worker *w = timer->data;
+
+	fetch_beat_now(w);
+	fetch_more(w); /* after a pause, or a connection that came back */
+}
+
+/* ---- connections ---- */
+
+struct abandon {
+	struct worker *worker;
+	char instance[64];
+};
+
+static void
+on_abandoned(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct abandon *a = ctx;
+
+	if (!err) {
+		log_info(NULL,
+		    "took over from a dead worker|worker=%s jobs=%lld",
+		    a->instance, store_reply_int(reply, 0));
+		slots_tell_abandoned(a->worker, a->instance);
+	}
+	free(a);
+}
+
+/* Jobs of processes that died before us run again now, not after a lease. */
+static void
+abandon_dead(struct worker *w)
+{
+	const char *p = w->abandoned;
+	char attempts[24], ttl[24];
+
+	(void)snprintf(
+	    attempts, sizeof(attempts), "%ld", w->settings.job_max_attempts);
+	(void)snprintf(
+	    ttl, sizeof(ttl), "%ld", w->settings.job_result_seconds * 1000);
+	while (p && *p) {
+		size_t n = strcspn(p, " ");
+		struct abandon *a = calloc(1, sizeof(*a));
+
+		if (!a)
+			abort();
+		a->worker = w;
+		if (n < sizeof(a->instance))
+			memcpy(a->instance, p, n);
+		store_eval_str(w->store, STORE_abandon, on_abandoned, a,
+		    a->instance, attempts, ttl, NULL);
+		p += n + strspn(p + n, " ");
+	}
+}
+
+static void
+on_store_state(void *ctx, bool up)
+{
+	struct worker *w = ctx;
+
+	if (!up) {
+		log_warn(NULL, "redis is away");
+		return;
+	}
+	abandon_dead(w);
+	w->abandoned = NULL;
+	fetch_beat_now(w);
+	w->maybe_more = true;
+	fetch_more(w);
+}
+
+static void
+on_blocking_state(void *ctx, bool up)
+{
+	struct worker *w = ctx;
+
+	if (up)
+		fetch_more(w);
+}
+
+static void
+on_cancel(void *ctx, const char *channel, const char *id)
+{
+	struct worker *w = ctx;
+	struct task *t = find_task(w, id);
+
+	(void)channel;
+	if (t)
+		task_kill(t, REASON_cancelled);
+}
+
+int
+fetch_start(struct worker *w, struct err *err)
+{
+	const struct store_hooks calls = { w, on_store_state };
+	const struct store_hooks blocking = { w, on_blocking_state };
+	const char *url = w->settings.farm_redis_url;
+	const char *prefix = w->settings.farm_prefix;
+	uint64_t renew = (uint64_t)w->settings.job_lease_seconds * 1000 / 3;
+	char channel[96];
+
+	w->store = store_new(
+	    &w->loop, url, prefix, CALL_DEADLINE_MS, &calls, err);
+	if (!w->store)
+		return -1;
+	w->blocking = store_new(&w->loop, url, prefix, 0, &blocking, err);
+	w->control = store_new(&w->loop, url, prefix, 0, NULL, err);
+	(void)snprintf(channel, sizeof(channel), "ctl:%s", w->instance);
+	store_subscribe(w->control, channel, on_cancel, w);
+	(void)uv_timer_init(&w->loop, &w->beat);
+	(void)uv_timer_init(&w->loop, &w->renew);
+	w->beat.data = w->renew.data = w;
+	(void)uv_timer_start(&w->beat, on_beat, BEAT_MS, BEAT_MS);
+	(void)uv_timer_start(&w->renew, on_renew, renew, renew);
+	return 0;
+}
+
+void
+fetch_stop(struct worker *w)
+{
+	store_free(w->store);
+	store_free(w->blocking);
+	store_free(w->control);
+	uv_close((uv_handle_t *)&w->beat, NULL);
+	uv_close((uv_handle_t *)&w->renew, NULL);
+}

@@ -1,0 +1,272 @@
+/*
+ * unfarm-worker - takes jobs and runs them in sandboxes.
+ *
+ * Theory of operation.  One master (master.c) and a few worker processes, one a
+ * core by default; the master starts them and starts them again.
+ *
+ *   master   root with the capabilities of procs.def.  Makes sandboxes, hands
+ *            their descriptors to the workers, destroys them.  Never talks to
+ *            Redis and never sees a byte of a client.
+ *   worker   an ordinary account, no capability.  An event loop over many jobs:
+ *            takes them from Redis under a lease (fetch.c), puts each through a
+ *            sandbox (task.c), reports.  Talks to the sandbox's init over a
+ *            socket, and reads the program's pipes; touches no file of it.
+ *   init     in the sandbox, see sandbox/init.c.
+ *
+ * A worker's descriptors: 0-2, 3 the wire to the master, three connections to
+ * Redis, and for each sandbox its control socket and the files of its cgroup.
+ *
+ * SIGTERM to the master: the workers take no more, finish or give back what
+ * they have, and end.  SIGHUP: languages and host files are read again.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "log.h"
+#include "master.h"
+#include "proc.h"
+#include "task.h"
+#include "worker.h"
+
+#define DEFAULT_CONF "/etc/unfarm/unfarm.conf"
+
+/* ---- small things that several files need ---- */
+
+struct registry *
+registry_ref(struct registry *r)
+{
+	r->refs++;
+	return r;
+}
+
+void
+registry_unref(struct registry *r)
+{
+	if (--r->refs > 0)
+		return;
+	lang_free(r->langs);
+	free(r);
+}
+
+static struct registry *
+registry_load(const char *share_dir, struct err *err)
+{
+	struct lang_registry *langs = lang_load(share_dir, err);
+	struct registry *r;
+
+	if (!langs)
+		return NULL;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		abort();
+	r->langs = langs;
+	r->refs = 1;
+	return r;
+}
+
+void
+worker_set_can(struct worker *w, const char *names)
+{
+	auto_free char *copy = strdup(names);
+	char *save, *name;
+
+	if (!copy)
+		abort();
+	for (size_t i = 0; i < w->n_can; i++)
+		free(w->can[i]);
+	w->n_can = 0;
+	for (name = strtok_r(copy, " ", &save); name;
+	     name = strtok_r(NULL, " ", &save)) {
+		w->can = reallocarray(w->can, w->n_can + 1, sizeof(char *));
+		if (!w->can || !(w->can[w->n_can] = strdup(name)))
+			abort();
+		w->n_can++;
+	}
+	if (!w->store)
+		return;
+	fetch_beat_now(w);
+	w->maybe_more = true;
+	fetch_more(w);
+}
+
+void
+worker_check_drained(struct worker *w)
+{
+	if (w->draining && w->n_tasks == 0)
+		uv_stop(&w->loop);
+}
+
+/* ---- signals of a worker process ---- */
+
+static void
+on_drain_over(uv_timer_t *timer)
+{
+	struct worker *w = timer->data;
+	struct task *t;
+
+	LIST_FOREACH (t, &w->tasks, link)
+		if (*t->id && t->phase != TASK_DONE) {
+			t->given_back = true;
+			task_kill(t, REASON_cancelled);
+		}
+}
+
+static void
+on_term(uv_signal_t *s, int sig)
+{
+	struct worker *w = s->data;
+
+	(void)sig;
+	if (w->draining)
+		return;
+	w->draining = true;
+	log_info(NULL, "draining|jobs=%zu", w->n_tasks);
+	fetch_beat_now(w); /* no languages: nothing is sent here any more */
+	(void)uv_timer_start(&w->drain, on_drain_over,
+	    (uint64_t)w->settings.worker_drain_seconds * 1000, 0);
+	worker_check_drained(w);
+}
+
+static void
+on_hup(uv_signal_t *s, int sig)
+{
+	struct worker *w = s->data;
+	struct err err;
+	struct registry *r = registry_load(w->settings.farm_share_dir, &err);
+
+	(void)sig;
+	if (!r) {
+		log_err(NULL, "reload: %s, keeping what was", err.msg);
+		return;
+	}
+	registry_unref(w->registry);
+	w->registry = r;
+	slots_renew(w);
+	if (w->first)
+		canary_start(w);
+}
+
+static void
+watch(struct worker *w, uv_signal_t *s, int sig, uv_signal_cb cb)
+{
+	(void)uv_signal_init(&w->loop, s);
+	s->data = w;
+	(void)uv_signal_start(s, cb, sig);
+}
+
+/* ---- a worker process ---- */
+
+static long
+share_of(long total, long parts, long index)
+{
+	long n = total / parts + (index < total % parts ? 1 : 0);
+
+	return n > 0 ? n : 1;
+}
+
+/* argv: index, instance, node, dead instances, languages that work */
+static void
+worker_init(struct worker *w, char **argv)
+{
+	const struct settings *s = &w->settings;
+	long index = strtol(argv[0], NULL, 10);
+
+	w->first = index == 0;
+	(void)snprintf(w->instance, sizeof(w->instance), "%s", argv[1]);
+	(void)snprintf(w->node, sizeof(w->node), "%s", argv[2]);
+	w->abandoned = argv[3];
+	w->slots = share_of(node_slots(s), node_processes(s), index);
+	w->warm = share_of(node_warm(s), node_processes(s), index);
+	w->max_vcpu = node_max_vcpu(s);
+	LIST_INIT(&w->tasks);
+	worker_set_can(w, argv[4]);
+}
+
+static int
+worker_main(const struct settings *s, char **argv)
+{
+	static struct worker w;
+	uv_signal_t term, intr, hup;
+	struct err err;
+
+	w.settings = *s;
+	worker_init(&w, argv);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)uv_loop_init(&w.loop);
+	if (proc_drop_user(s->worker_user, &err) < 0 ||
+	    proc_lock_down(PROC_worker, &err) < 0 ||
+	    !(w.registry = registry_load(s->farm_share_dir, &err)) ||
+	    fetch_start(&w, &err) < 0)
+		die("unfarm-worker", &err);
+	(void)uv_timer_init(&w.loop, &w.drain);
+	w.drain.data = &w;
+	watch(&w, &term, SIGTERM, on_term);
+	watch(&w, &intr, SIGINT, on_term);
+	watch(&w, &hup, SIGHUP, on_hup);
+	slots_start(&w);
+	if (w.first && w.n_can == 0)
+		canary_start(&w);
+	(void)uv_run(&w.loop, UV_RUN_DEFAULT);
+	log_info(NULL, "worker ended");
+	return 0;
+}
+
+/* ---- command line ---- */
+
+static const char usage[] =
+    "Usage: unfarm-worker [-c FILE]\n"
+    "Take jobs from the farm's queue and run them in sandboxes.\n\n"
+    "  -c, --config FILE  settings (default " DEFAULT_CONF ")\n"
+    "      --version      print the version\n"
+    "  -h, --help         print this\n";
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "child", no_argument, NULL, 'C' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *conf = DEFAULT_CONF;
+	bool child = false;
+	struct settings s;
+	struct err err;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		if (o == 'c') {
+			conf = optarg;
+		} else if (o == 'C') {
+			child = true;
+		} else if (o == 'V') {
+			(void)puts("unfarm-worker " UNFARM_VERSION);
+			return 0;
+		} else {
+			(void)fputs(usage, o == 'h' ? stdout : stderr);
+			return o == 'h' ? 0 : 64;
+		}
+	}
+	if (settings_load(&s, conf, &err) < 0)
+		die("unfarm-worker", &err);
+	log_init(child ? "worker" : "worker-master",
+	    log_level_from_name(s.farm_log_level) < 0
+		? LOG_INFO
+		: log_level_from_name(s.farm_log_level));
+	if (child && argc - optind == 5)
+		return worker_main(&s, argv + optind);
+	if (geteuid() != 0) {
+		(void)fputs("unfarm-worker: must be started as root: it makes "
+			    "namespaces and control groups\n",
+		    stderr);
+		return 77;
+	}
+	return master_main(&s, conf);
+}

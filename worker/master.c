@@ -1,0 +1,667 @@
+/*
+ * master.c - keeps the worker processes alive and makes their sandboxes.
+ *
+ * Per worker: a socket pair (wire.h), a pidfd, and the name ("instance") under
+ * which it holds leases.  When a worker dies, its sandboxes are killed, and the
+ * next one is told the dead name so that it gives the jobs back at once.  The
+ * names are also kept in run_dir/worker.instances: a master that was killed
+ * itself leaves its successor what it needs.
+ *
+ * A sandbox here is warming (launched, not yet ready), granted (a worker has
+ * it) or dying; the worker never sees one that is not ready.
+ */
+#include "master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "buf.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "id.h"
+#include "io.h"
+#include "log.h"
+#include "msg.h"
+#include "proc.h"
+#include "sandbox.h"
+#include "wire.h"
+
+enum {
+	RESPAWN_MS = 500, /* a worker that dies at once is not spun */
+	INSTANCE_MAX = 64,
+	DEAD_MAX = 4096, /* bytes of names of dead workers */
+	RANGES_SPARE = 64,
+	DRAIN_SLACK_MS = 5000,
+};
+
+struct master;
+
+struct child {
+	struct master *master;
+	unsigned index;
+	pid_t pid; /* 0: none runs */
+	int wire;  /* -1: none */
+	uv_poll_t wire_poll, pid_poll;
+	unsigned closing; /* handles on their way out */
+	uv_timer_t respawn;
+	char instance[INSTANCE_MAX];
+};
+
+enum unit_state { UNIT_WARMING, UNIT_GRANTED, UNIT_DYING };
+
+/* One sandbox. */
+struct unit {
+	LIST_ENTRY(unit) link;
+	struct master *master;
+	struct child *child; /* who asked; NULL once that process is dead */
+	struct sandbox *sb;
+	uv_poll_t ready_poll, pid_poll;
+	bool polling_ready;
+	bool dead; /* all inside it; its cgroup may still be read */
+	unsigned handles;
+	unsigned serial;
+	enum unit_state state;
+};
+
+struct master {
+	uv_loop_t loop;
+	const struct settings *settings;
+	const char *conf_path;
+	char node[64];
+	struct sandbox_host *host;
+	struct child *children;
+	unsigned n_children;
+	unsigned next_serial;
+	LIST_HEAD(, unit) units;
+	struct buf can;  /* languages that work, as the first worker said */
+	struct buf dead; /* instances whose jobs must be given back */
+	uv_signal_t term, intr, hup;
+	uv_timer_t drain;
+	bool stopping;
+};
+
+/* ---- sandboxes ---- */
+
+static void
+on_unit_closed(uv_handle_t *h)
+{
+	struct unit *u = h->data;
+
+	if (--u->handles > 0)
+		return;
+	LIST_REMOVE(u, link);
+	sandbox_free(u->sb);
+	free(u);
+}
+
+static void
+unit_stop_ready(struct unit *u)
+{
+	if (!u->polling_ready)
+		return;
+	u->polling_ready = false;
+	uv_close((uv_handle_t *)&u->ready_poll, on_unit_closed);
+}
+
+/* Nobody needs it any more, and no process is left inside. */
+static void
+unit_bury(struct unit *u)
+{
+	unit_stop_ready(u);
+	if (!uv_is_closing((uv_handle_t *)&u->pid_poll))
+		uv_close((uv_handle_t *)&u->pid_poll, on_unit_closed);
+}
+
+/* A granted one is kept until its worker has read what it used. */
+static void
+on_unit_dead(uv_poll_t *p, int status, int events)
+{
+	struct unit *u = p->data;
+
+	(void)status;
+	(void)events;
+	u->dead = true;
+	(void)uv_poll_stop(p);
+	if (u->state != UNIT_GRANTED)
+		unit_bury(u);
+}
+
+static void
+unit_end(struct unit *u)
+{
+	u->state = UNIT_DYING;
+	if (u->dead)
+		unit_bury(u);
+	else
+		sandbox_kill(u->sb);
+}
+
+static void
+tell_no_slot(struct child *c, const char *why)
+{
+	unsigned char body[512];
+	struct msg_out o = { .data = body };
+	struct err err;
+
+	log_err(NULL, "cannot make a sandbox: %s", why);
+	msg_put_str(&o, why);
+	(void)msg_send(c->wire, WIRE_NO_SLOT, &o, NULL, 0, &err);
+}
+
+static void
+grant(struct unit *u)
+{
+	unsigned char body[16];
+	struct msg_out o = { .data = body };
+	struct sandbox_grant g;
+	struct err err;
+
+	sandbox_grant(u->sb, &g);
+	msg_put_u32(&o, g.serial);
+	msg_put_u32(&o, g.mask);
+	if (!u->child || u->child->wire < 0 ||
+	    msg_send(u->child->wire, WIRE_SLOT, &o, g.fds, g.n_fds, &err) < 0) {
+		unit_end(u);
+		return;
+	}
+	sandbox_granted(u->sb);
+	u->state = UNIT_GRANTED;
+}
+
+static void
+on_unit_ready(uv_poll_t *p, int status, int events)
+{
+	struct unit *u = p->data;
+	struct err err;
+	int r = sandbox_poll_ready(u->sb, &err);
+
+	(void)status;
+	(void)events;
+	if (r == 0)
+		return;
+	unit_stop_ready(u);
+	if (r > 0 && u->state == UNIT_WARMING) {
+		grant(u);
+		return;
+	}
+	if (r < 0 && u->child)
+		tell_no_slot(u->child, err.msg);
+	unit_end(u);
+}
+
+static void
+unit_poll(struct unit *u, uv_poll_t *p, int fd, uv_poll_cb cb)
+{
+	(void)uv_poll_init(&u->master->loop, p, fd);
+	p->data = u;
+	u->handles++;
+	(void)uv_poll_start(p, UV_READABLE, cb);
+}
+
+static void
+make_unit(struct master *m, struct child *c)
+{
+	struct unit *u = calloc(1, sizeof(*u));
+	struct err err;
+
+	if (!u)
+		abort();
+	u->master = m;
+	u->child = c;
+	u->serial = ++m->next_serial;
+	u->sb = sandbox_launch(m->host, u->serial, &err);
+	if (!u->sb) {
+		free(u);
+		tell_no_slot(c, err.msg);
+		return;
+	}
+	LIST_INSERT_HEAD(&m->units, u, link);
+	u->polling_ready = true;
+	unit_poll(u, &u->ready_poll, sandbox_fd(u->sb), on_unit_ready);
+	unit_poll(u, &u->pid_poll, sandbox_pidfd(u->sb), on_unit_dead);
+}
+
+static struct unit *
+find_unit(struct master *m, const struct child *c, unsigned serial)
+{
+	struct unit *u;
+
+	LIST_FOREACH (u, &m->units, link)
+		if (u->serial == serial && u->child == c)
+			return u;
+	return NULL;
+}
+
+/* ---- what a worker says ---- */
+
+static void
+forget_dead(struct master *m, const char *instance)
+{
+	size_t n = strlen(instance);
+	char *hit = n && m->dead.data ? strstr(m->dead.data, instance) : NULL;
+
+	if (!hit || hit[n] != ' ')
+		return;
+	memmove(hit, hit + n + 1, strlen(hit + n + 1) + 1);
+	m->dead.len -= n + 1;
+}
+
+static void
+on_can(struct master *m, const struct child *from, const char *names)
+{
+	auto_free unsigned char *body = malloc(MSG_MAX);
+	struct msg_out o = { .data = body };
+	struct err err;
+
+	if (!body)
+		abort();
+	buf_clear(&m->can);
+	if (buf_adds(&m->can, names) < 0)
+		return;
+	msg_put_str(&o, names);
+	for (unsigned i = 0; i < m->n_children; i++)
+		if (&m->children[i] != from && m->children[i].wire >= 0)
+			(void)msg_send(
+			    m->children[i].wire, WIRE_CAN, &o, NULL, 0, &err);
+}
+
+static void
+on_message(struct child *c, struct msg *msg)
+{
+	struct master *m = c->master;
+	struct msg_in in;
+	struct unit *u;
+
+	msg_in_init(&in, msg);
+	if (msg->hdr.type == WIRE_WANT) {
+		uint32_t n = msg_get_u32(&in);
+
+		for (uint32_t i = 0; i < n && !m->stopping; i++)
+			make_unit(m, c);
+	} else if (msg->hdr.type == WIRE_DONE) {
+		u = find_unit(m, c, msg_get_u32(&in));
+		if (u)
+			unit_end(u);
+	} else if (msg->hdr.type == WIRE_KILL) {
+		u = find_unit(m, c, msg_get_u32(&in));
+		if (u)
+			sandbox_kill(u->sb);
+	} else if (msg->hdr.type == WIRE_CAN) {
+		on_can(m, c, msg_get_str(&in));
+	} else if (msg->hdr.type == WIRE_ABANDONED) {
+		forget_dead(m, msg_get_str(&in));
+	}
+}
+
+static void
+on_wire(uv_poll_t *p, int status, int events)
+{
+	struct child *c = p->data;
+	auto_free struct msg *msg = malloc(sizeof(*msg));
+	struct err err;
+	int r;
+
+	(void)status;
+	(void)events;
+	if (!msg)
+		abort();
+	while ((r = msg_recv(c->wire, msg, &err)) > 0) {
+		on_message(c, msg);
+		msg_close_fds(msg);
+	}
+	if (r == 0 || err.sys != EAGAIN)
+		(void)uv_poll_stop(p); /* its death is told by the pidfd */
+}
+
+/* ---- worker processes ---- */
+
+static void
+write_instances(const struct master *m)
+{
+	auto_buf struct buf text = { .cap = DEAD_MAX * 2 };
+	char path[PATH_MAX];
+	struct err err;
+
+	if (m->dead.len > 0)
+		(void)buf_add_some(&text, m->dead.data, m->dead.len);
+	for (unsigned i = 0; i < m->n_children; i++)
+		if (m->children[i].pid > 0)
+			(void)!buf_addf(&text, "%s ", m->children[i].instance);
+	(void)snprintf(path, sizeof(path), "%s/worker.instances",
+	    m->settings->farm_run_dir);
+	if (io_write_file(AT_FDCWD, path, text.data ? text.data : "", text.len,
+		0600, &err) < 0)
+		log_warn(NULL, "%s, ignoring", err.msg);
+}
+
+static void
+read_instances(struct master *m)
+{
+	char path[PATH_MAX];
+	struct err err;
+
+	(void)snprintf(path, sizeof(path), "%s/worker.instances",
+	    m->settings->farm_run_dir);
+	if (access(path, F_OK) == 0 &&
+	    io_read_file(AT_FDCWD, path, &m->dead, &err) < 0)
+		log_warn(NULL, "%s, ignoring", err.msg);
+}
+
+static void
+exec_worker(const struct master *m, const struct child *c, int wire)
+{
+	char index[16];
+	sigset_t none;
+	const char *argv[] = { "unfarm-worker", "-c", m->conf_path, "--child",
+		index, c->instance, m->node,
+		m->dead.len > 0 ? m->dead.data : "",
+		m->can.len > 0 ? m->can.data : "", NULL };
+	struct err err;
+
+	(void)snprintf(index, sizeof(index), "%u", c->index);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(wire, WIRE_FD) < 0 || fcntl(WIRE_FD, F_SETFD, 0) < 0 ||
+	    proc_only_std_fds(WIRE_FD, &err) < 0)
+		_exit(70);
+	(void)execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	_exit(71);
+}
+
+static void on_child_dead(uv_poll_t *p, int status, int events);
+
+static void
+spawn(struct child *c)
+{
+	struct master *m = c->master;
+	auto_close int theirs = -1;
+	char hex[17];
+	int sv[2], pidfd;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0, sv) < 0) {
+		log_err(NULL, "make a socket pair: %s", strerror(errno));
+		return;
+	}
+	c->wire = sv[0];
+	theirs = sv[1];
+	id_random_hex(hex, 8);
+	(void)snprintf(
+	    c->instance, sizeof(c->instance), "%.40s-%s", m->node, hex);
+	c->pid = fork();
+	if (c->pid == 0)
+		exec_worker(m, c, theirs);
+	if (c->pid < 0) {
+		log_err(NULL, "start a worker: %s", strerror(errno));
+		c->pid = 0;
+		return;
+	}
+	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+	(void)uv_poll_init(&m->loop, &c->pid_poll, pidfd);
+	(void)uv_poll_init(&m->loop, &c->wire_poll, c->wire);
+	c->pid_poll.data = c->wire_poll.data = c;
+	(void)uv_poll_start(&c->pid_poll, UV_READABLE, on_child_dead);
+	(void)uv_poll_start(&c->wire_poll, UV_READABLE, on_wire);
+	write_instances(m);
+	log_info(NULL, "worker started|worker=%s child=%d", c->instance,
+	    (int)c->pid);
+}
+
+static void
+on_respawn(uv_timer_t *t)
+{
+	struct child *c = t->data;
+
+	if (!c->master->stopping)
+		spawn(c);
+}
+
+static void
+check_stopped(struct master *m)
+{
+	if (!m->stopping)
+		return;
+	for (unsigned i = 0; i < m->n_children; i++)
+		if (m->children[i].pid > 0)
+			return;
+	uv_stop(&m->loop);
+}
+
+static void
+on_child_closed(uv_handle_t *h)
+{
+	struct child *c = h->data;
+
+	if (--c->closing > 0)
+		return;
+	if (c->master->stopping)
+		check_stopped(c->master);
+	else
+		(void)uv_timer_start(&c->respawn, on_respawn, RESPAWN_MS, 0);
+}
+
+/* Its sandboxes die first: a job must not run here and elsewhere. */
+static void
+bury(struct child *c)
+{
+	struct unit *u;
+
+	LIST_FOREACH (u, &c->master->units, link)
+		if (u->child == c) {
+			u->child = NULL;
+			unit_end(u);
+		}
+	(void)!buf_addf(&c->master->dead, "%s ", c->instance);
+}
+
+static void
+close_poll(struct child *c, uv_poll_t *p)
+{
+	uv_os_fd_t fd = -1;
+
+	(void)uv_fileno((uv_handle_t *)p, &fd);
+	(void)uv_poll_stop(p);
+	c->closing++;
+	uv_close((uv_handle_t *)p, on_child_closed);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static void
+on_child_dead(uv_poll_t *p, int status, int events)
+{
+	struct child *c = p->data;
+	int how = 0;
+
+	(void)status;
+	(void)events;
+	if (waitpid(c->pid, &how, WNOHANG) != c->pid)
+		return;
+	if (!c->master->stopping || how != 0)
+		log_err(
+		    NULL, "worker died|worker=%s status=%d", c->instance, how);
+	c->pid = 0;
+	bury(c);
+	c->wire = -1;
+	write_instances(c->master);
+	close_poll(c, &c->wire_poll);
+	close_poll(c, &c->pid_poll);
+}
+
+/* ---- signals ---- */
+
+static void
+signal_children(struct master *m, int sig)
+{
+	for (unsigned i = 0; i < m->n_children; i++)
+		if (m->children[i].pid > 0)
+			(void)kill(m->children[i].pid, sig);
+}
+
+static void
+on_drained_too_long(uv_timer_t *t)
+{
+	log_warn(NULL, "workers did not end in time, killing them");
+	signal_children(t->data, SIGKILL);
+}
+
+static void
+on_stop(uv_signal_t *s, int sig)
+{
+	struct master *m = s->data;
+	uint64_t ms = (uint64_t)m->settings->worker_drain_seconds * 1000;
+
+	if (m->stopping)
+		return;
+	m->stopping = true;
+	log_info(NULL, "draining|signal=%d", sig);
+	signal_children(m, SIGTERM);
+	(void)uv_timer_start(
+	    &m->drain, on_drained_too_long, ms + DRAIN_SLACK_MS, 0);
+	check_stopped(m);
+}
+
+static void
+on_reload(uv_signal_t *s, int sig)
+{
+	struct master *m = s->data;
+	struct err err;
+
+	(void)sig;
+	if (sandbox_host_reload(m->host, &err) < 0) {
+		log_err(NULL, "reload: %s, keeping what was", err.msg);
+		return;
+	}
+	log_info(NULL, "reloaded");
+	signal_children(m, SIGHUP);
+}
+
+static void
+watch_signals(struct master *m)
+{
+	(void)uv_signal_init(&m->loop, &m->term);
+	(void)uv_signal_init(&m->loop, &m->intr);
+	(void)uv_signal_init(&m->loop, &m->hup);
+	(void)uv_timer_init(&m->loop, &m->drain);
+	m->term.data = m->intr.data = m->hup.data = m->drain.data = m;
+	(void)uv_signal_start(&m->term, on_stop, SIGTERM);
+	(void)uv_signal_start(&m->intr, on_stop, SIGINT);
+	(void)uv_signal_start(&m->hup, on_reload, SIGHUP);
+}
+
+/* ---- start and end ---- */
+
+static int
+open_host(struct master *m, struct err *err)
+{
+	const struct settings *s = m->settings;
+	char paths[PATH_MAX + 32], skeleton[PATH_MAX], init[PATH_MAX];
+	long ranges = node_slots(s) + node_warm(s) + RANGES_SPARE;
+	const struct sandbox_config cfg = {
+		.cgroup = s->sandbox_cgroup,
+		.paths = *s->sandbox_paths ? s->sandbox_paths : paths,
+		.skeleton = skeleton,
+		.init = init,
+		.uid_base = (uint32_t)s->sandbox_uid_base,
+		.ranges = (unsigned)(ranges < 4096 ? ranges : 4096),
+		.disk_mb = s->sandbox_disk_mb,
+		.inodes = s->sandbox_inodes,
+		.files = s->sandbox_files,
+		.file_mb = s->sandbox_file_mb,
+	};
+
+	(void)snprintf(
+	    paths, sizeof(paths), "%s/sandbox.paths", s->farm_share_dir);
+	(void)snprintf(
+	    skeleton, sizeof(skeleton), "%s/sandbox-etc", s->farm_data_dir);
+	(void)snprintf(
+	    init, sizeof(init), "%s/sandbox-init", s->farm_libexec_dir);
+	m->host = sandbox_host_open(&cfg, err);
+	return m->host ? 0 : -1;
+}
+
+static void
+kill_units(struct master *m)
+{
+	struct unit *u;
+
+	LIST_FOREACH (u, &m->units, link)
+		unit_end(u);
+	while (!LIST_EMPTY(&m->units))
+		(void)uv_run(&m->loop, UV_RUN_ONCE);
+}
+
+static void
+start_children(struct master *m)
+{
+	m->n_children = (unsigned)node_processes(m->settings);
+	m->children = calloc(m->n_children, sizeof(*m->children));
+	if (!m->children)
+		abort();
+	for (unsigned i = 0; i < m->n_children; i++) {
+		struct child *c = &m->children[i];
+
+		c->master = m;
+		c->index = i;
+		c->wire = -1;
+		(void)uv_timer_init(&m->loop, &c->respawn);
+		c->respawn.data = c;
+		spawn(c);
+	}
+}
+
+static int
+start(struct master *m, struct err *err)
+{
+	char pid_file[PATH_MAX];
+
+	(void)snprintf(pid_file, sizeof(pid_file), "%s/worker.pid",
+	    m->settings->farm_run_dir);
+	if (io_mkdir_all(m->settings->farm_data_dir, 0755, err) < 0 ||
+	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0 ||
+	    open_host(m, err) < 0 || proc_write_pid(pid_file, err) < 0)
+		return -1;
+	return proc_lock_down(PROC_master, err);
+}
+
+int
+master_main(const struct settings *s, const char *conf_path)
+{
+	struct master m = { .settings = s,
+		.conf_path = conf_path,
+		.can = { .cap = MSG_MAX / 2 },
+		.dead = { .cap = DEAD_MAX } };
+	struct err err;
+
+	LIST_INIT(&m.units);
+	node_name(s, m.node, sizeof(m.node));
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (start(&m, &err) < 0)
+		die("unfarm-worker", &err);
+	(void)uv_loop_init(&m.loop);
+	read_instances(&m);
+	watch_signals(&m);
+	log_info(NULL, "started|node=%s isolation=%s", m.node,
+	    sandbox_host_layers(m.host));
+	start_children(&m);
+	(void)uv_run(&m.loop, UV_RUN_DEFAULT);
+	kill_units(&m);
+	write_instances(&m);
+	sandbox_host_close(m.host);
+	free(m.children);
+	buf_done(&m.can);
+	buf_done(&m.dead);
+	log_info(NULL, "stopped");
+	return 0;
+}

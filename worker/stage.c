@@ -1,0 +1,163 @@
+/* stage.c - what goes into the sandbox before a step: files, argv, environment.
+ */
+#include "task.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "io.h"
+#include "lang.h"
+#include "sandbox.h"
+#include "worker.h"
+
+enum { ADDRESS_SPACE_SLACK = 1 << 30 };
+
+/* Input files are in /tmp/input and, by a second name, in the working folder. */
+static int
+put_inputs(struct task *t, struct box *box, struct err *err)
+{
+	const struct job_spec *s = t->spec;
+
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct job_file *f = &s->files[i];
+		char path[400];
+
+		(void)snprintf(path, sizeof(path), "/tmp/input/%s", f->name);
+		if (box_put_file(box, path, 0644, f->content.data,
+			f->content.len, err) < 0)
+			return -1;
+		/* The program itself keeps its name; folders of ours theirs. */
+		if (strcmp(f->name, t->lang->source) == 0 ||
+		    strcmp(f->name, "input") == 0 ||
+		    strcmp(f->name, "artifacts") == 0)
+			continue;
+		if (box_put_link(box, f->name, path, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+stage_files(struct task *t, struct err *err)
+{
+	struct box *box = t->slot->box;
+
+	for (size_t i = 0; i < t->lang->caches.n; i++)
+		if (box_put_dir(
+			box, t->lang->caches.items[i].value, 0755, err) < 0)
+			return -1;
+	if (put_inputs(t, box, err) < 0)
+		return -1;
+	return box_put_file(box, t->lang->source, 0644, t->spec->code.data,
+	    t->spec->code.len, err);
+}
+
+/* ---- environment: later settings of a name win ---- */
+
+struct environment {
+	char **items; /* owned "NAME=value", ended by NULL */
+	size_t n;
+};
+
+static void
+env_set(struct environment *e, const char *name, const char *value)
+{
+	size_t len = strlen(name);
+	char *text;
+	size_t i;
+
+	if (asprintf(&text, "%s=%s", name, value) < 0)
+		abort();
+	for (i = 0; i < e->n; i++)
+		if (strncmp(e->items[i], name, len) == 0 &&
+		    e->items[i][len] == '=')
+			break;
+	if (i < e->n) {
+		free(e->items[i]);
+	} else {
+		e->items = reallocarray(e->items, e->n + 2, sizeof(char *));
+		if (!e->items)
+			abort();
+		e->items[++e->n] = NULL;
+	}
+	e->items[i] = text;
+}
+
+static void
+env_fill(struct environment *e, const struct task *t)
+{
+	static const struct lang_pair base[] = {
+		{ (char *)(uintptr_t) "PATH", (char *)(uintptr_t)LANG_PATH },
+		{ (char *)(uintptr_t) "HOME", (char *)(uintptr_t) "/root" },
+		{ (char *)(uintptr_t) "USER", (char *)(uintptr_t) "root" },
+		{ (char *)(uintptr_t) "LOGNAME", (char *)(uintptr_t) "root" },
+		{ (char *)(uintptr_t) "TMPDIR", (char *)(uintptr_t) "/tmp" },
+	};
+	const struct lang *l = t->lang;
+
+	for (size_t i = 0; i < ARRAY_LEN(base); i++)
+		env_set(e, base[i].name, base[i].value);
+	env_set(e, "LANG", l->locale);
+	for (size_t i = 0; i < l->caches.n; i++)
+		env_set(e, l->caches.items[i].name, l->caches.items[i].value);
+	for (size_t i = 0; i < l->env.n; i++)
+		env_set(e, l->env.items[i].name, l->env.items[i].value);
+	for (size_t i = 0; i < t->spec->n_env; i++)
+		env_set(e, t->spec->env[i].name, t->spec->env[i].value);
+}
+
+static void
+env_done(struct environment *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		free(e->items[i]);
+	free(e->items);
+}
+
+/* The program's input is a sealed file: it cannot block, nor be written to. */
+static int
+open_input(const struct task *t, bool with_input, struct err *err)
+{
+	const struct job_bytes *in = &t->spec->input;
+	int fd;
+
+	if (with_input && in->data)
+		return io_memfd_sealed("stdin", in->data, in->len, err);
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? fd : err_errno(err, "open /dev/null");
+}
+
+int
+stage_run(struct task *t, const struct lang_list *argv, bool with_input,
+    int out, int err_fd, struct err *err)
+{
+	const struct job_spec *s = t->spec;
+	size_t n_args = with_input ? s->n_args : 0, n = 0;
+	auto_free const char **words = calloc(
+	    argv->n + n_args + 1, sizeof(*words));
+	auto_close int in = open_input(t, with_input, err);
+	struct environment env = { .n = 0 };
+	struct box_command cmd = { .argv = words, .fds = { in, out, err_fd } };
+	int r;
+
+	if (in < 0)
+		return -1;
+	if (!words)
+		abort();
+	for (size_t i = 0; i < argv->n; i++)
+		words[n++] = argv->items[i];
+	for (size_t i = 0; i < n_args; i++)
+		words[n++] = s->args[i];
+	env_fill(&env, t);
+	cmd.env = (const char *const *)env.items;
+	if (t->lang->limit_address_space)
+		cmd.address_space = ((uint64_t)s->memory_mb << 20) +
+				    ADDRESS_SPACE_SLACK;
+	r = box_run(t->slot->box, &cmd, err);
+	env_done(&env);
+	return r;
+}

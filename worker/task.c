@@ -1,0 +1,455 @@
+#include "task.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "lang.h"
+#include "log.h"
+#include "sandbox.h"
+#include "worker.h"
+
+enum {
+	EXIT_TIMEOUT = 124,     /* as timeout(1) */
+	EXIT_SIGNAL_BASE = 128, /* as every shell */
+	GRACE_MS = 2000,        /* for init to be dead, or to hand files over */
+	COMPILE_TEXT_MAX = 64 << 10,
+	COLLECT_MEMORY = 64 << 20, /* room for init itself at the limit */
+};
+
+static void begin_step(struct task *t, enum task_phase phase);
+static void finish(struct task *t);
+
+/* ---- a task's handles ---- */
+
+static void
+on_timer_closed(uv_handle_t *h)
+{
+	struct task *t = h->data;
+
+	if (--t->handles > 0)
+		return;
+	LIST_REMOVE(t, link);
+	registry_unref(t->registry);
+	job_spec_free(t->spec);
+	job_result_done(&t->result);
+	buf_done(&t->out.kept);
+	buf_done(&t->err.kept);
+	free(t);
+}
+
+static void
+init_timer(struct task *t, uv_timer_t *timer)
+{
+	(void)uv_timer_init(&t->worker->loop, timer);
+	timer->data = t;
+	t->handles++;
+}
+
+/* ---- the end ---- */
+
+static void
+on_finish(uv_timer_t *timer)
+{
+	struct task *t = timer->data;
+
+	t->on_done(t, t->ctx);
+	uv_close((uv_handle_t *)&t->deadline, on_timer_closed);
+	uv_close((uv_handle_t *)&t->cpu_check, on_timer_closed);
+}
+
+/* The callback comes from the loop: whoever called us may use the task. */
+static void
+finish(struct task *t)
+{
+	if (t->phase == TASK_DONE)
+		return;
+	assert(capture_over(t));
+	t->phase = TASK_DONE;
+	t->result.total_us = clock_mono_us() - t->started_us;
+	if (t->slot)
+		slots_put(t->worker, t->slot);
+	t->slot = NULL;
+	(void)uv_timer_stop(&t->cpu_check);
+	(void)uv_timer_start(&t->deadline, on_finish, 0, 0);
+}
+
+static struct job_step *
+current_step(struct task *t)
+{
+	return t->phase == TASK_COMPILE ? &t->result.compile : &t->result.run;
+}
+
+static void
+set_message(struct task *t, const char *text)
+{
+	free(t->result.message);
+	t->result.message = strdup(text);
+	if (!t->result.message)
+		abort();
+}
+
+/* It could not be run at all; why is for the owner and for the log. */
+static void
+fail(struct task *t, enum job_reason reason, const char *why)
+{
+	struct job_step *s = current_step(t);
+
+	s->ran = true;
+	s->reason = reason;
+	s->exit_code = reason == REASON_cancelled ? -1 : 127;
+	set_message(t, why);
+	t->phase = TASK_COLLECT; /* nothing more is read of the streams */
+	if (capture_over(t))
+		finish(t);
+	else
+		capture_close(t); /* on_closed() comes back */
+}
+
+/* ---- a step's verdict ---- */
+
+static enum job_reason
+judge(const struct task *t, const struct box_usage *u)
+{
+	bool failed = t->gone || !WIFEXITED(t->status) ||
+		      WEXITSTATUS(t->status) != 0;
+
+	if (t->killed)
+		return t->kill_reason;
+	if (failed && u->oom_kills > t->oom_before)
+		return REASON_memory;
+	if (t->gone)
+		return REASON_unstartable;
+	if (WIFSIGNALED(t->status))
+		return WTERMSIG(t->status) == SIGXCPU ? REASON_cpu
+						      : REASON_signaled;
+	if (failed && u->pids_refused > t->pids_before)
+		return REASON_processes;
+	return REASON_exited;
+}
+
+static void
+set_exit(const struct task *t, struct job_step *s)
+{
+	if (s->reason == REASON_cancelled)
+		s->exit_code = -1;
+	else if (s->reason == REASON_timeout)
+		s->exit_code = EXIT_TIMEOUT;
+	else if (t->killed || t->gone)
+		s->signal = SIGKILL;
+	else if (WIFSIGNALED(t->status))
+		s->signal = WTERMSIG(t->status);
+	else
+		s->exit_code = WEXITSTATUS(t->status);
+	if (s->signal)
+		s->exit_code = EXIT_SIGNAL_BASE + s->signal;
+}
+
+static void
+record_step(struct task *t)
+{
+	struct job_step *s = current_step(t);
+	struct box_usage u;
+
+	box_usage(t->slot->box, &u);
+	s->ran = true;
+	s->wall_us = clock_mono_us() - t->step_started_us;
+	s->cpu_us = u.cpu_us - t->cpu_before_us;
+	s->memory_peak = u.memory_peak;
+	s->reason = judge(t, &u);
+	set_exit(t, s);
+	if (s->reason == REASON_unstartable)
+		set_message(t, "the sandbox died");
+}
+
+static void
+take_bytes(struct job_bytes *dst, struct buf *src)
+{
+	free(dst->data);
+	dst->data = buf_steal(src, &dst->len);
+}
+
+/* What the program wrote becomes the result's. */
+static void
+take_output(struct task *t)
+{
+	take_bytes(&t->result.out, &t->out.kept);
+	take_bytes(&t->result.err, &t->err.kept);
+	t->result.out_total = t->out.total;
+	t->result.err_total = t->err.total;
+}
+
+/*
+ * A compiler's words, wherever it wrote them, are the job's errors when it
+ * refused the program, and a side note when it did not.
+ */
+static void
+take_compiler_output(struct task *t, bool failed)
+{
+	(void)buf_add_some(&t->err.kept, t->out.kept.data, t->out.kept.len);
+	if (failed) {
+		t->result.err_total = t->err.total + t->out.total;
+		take_bytes(&t->result.err, &t->err.kept);
+		return;
+	}
+	job_bytes_set(&t->result.compile_text, t->err.kept.data,
+	    t->err.kept.len < COMPILE_TEXT_MAX ? t->err.kept.len
+					       : COMPILE_TEXT_MAX);
+}
+
+static void
+begin_collect(struct task *t)
+{
+	struct box_limits roomy = {
+		.memory_bytes = ((uint64_t)t->spec->memory_mb << 20) +
+				COLLECT_MEMORY,
+		.pids = t->lang->pids,
+		.vcpu = t->spec->vcpu
+	};
+	struct err err;
+
+	t->phase = TASK_COLLECT;
+	if (!t->gone && t->spec->return_artifact)
+		(void)box_set_limits(t->slot->box, &roomy, &err);
+	if (!collect_next(t))
+		finish(t);
+}
+
+static void on_deadline(uv_timer_t *timer);
+
+static void
+end_step(struct task *t)
+{
+	const struct job_step *s = current_step(t);
+	bool compiled;
+
+	(void)uv_timer_stop(&t->cpu_check);
+	(void)uv_timer_start(&t->deadline, on_deadline, GRACE_MS, 0);
+	record_step(t);
+	if (t->phase == TASK_RUN) {
+		take_output(t);
+		begin_collect(t);
+		return;
+	}
+	compiled = s->reason == REASON_exited && s->exit_code == 0;
+	take_compiler_output(t, !compiled);
+	if (compiled)
+		begin_step(t, TASK_RUN);
+	else
+		finish(t);
+}
+
+/* ---- limits in time ---- */
+
+static void
+on_deadline(uv_timer_t *timer)
+{
+	struct task *t = timer->data;
+
+	if (t->phase == TASK_COLLECT) {
+		t->result.artifacts_truncated = true;
+		finish(t); /* init does not hand over: it goes with the rest */
+		return;
+	}
+	if (!t->killed && !t->step_over) {
+		task_kill(t, REASON_timeout);
+		return;
+	}
+	/* Killed, and still not gone: the master will see to it. */
+	t->gone = t->step_over = true;
+	if (capture_over(t))
+		end_step(t);
+	else
+		capture_close(t);
+}
+
+/* Nothing polls: look again when the rest could be used up at the earliest. */
+static void
+on_cpu_check(uv_timer_t *timer)
+{
+	struct task *t = timer->data;
+	int64_t limit_us = (int64_t)t->spec->cpu_limit * 1000000, left_us;
+	struct box_usage u;
+
+	if (!t->slot)
+		return;
+	box_usage(t->slot->box, &u);
+	left_us = limit_us - (u.cpu_us - t->cpu_before_us);
+	if (left_us <= 0)
+		task_kill(t, REASON_cpu);
+	else
+		(void)uv_timer_start(timer, on_cpu_check,
+		    (uint64_t)(left_us / 1000 / t->spec->vcpu + 1), 0);
+}
+
+void
+task_kill(struct task *t, enum job_reason reason)
+{
+	if (t->phase == TASK_HUNGRY) {
+		slots_forget(t->worker, t);
+		fail(t, reason, "cancelled before it started");
+		return;
+	}
+	if (t->killed || t->step_over || t->phase >= TASK_COLLECT)
+		return;
+	t->killed = true;
+	t->kill_reason = reason;
+	slot_kill(t->slot);
+	(void)uv_timer_start(&t->deadline, on_deadline, GRACE_MS, 0);
+}
+
+/* ---- steps ---- */
+
+static int
+start_command(struct task *t, struct err *err)
+{
+	bool compile = t->phase == TASK_COMPILE;
+	const struct lang_list *argv = compile ? &t->lang->compile
+					       : &t->lang->run;
+	int ends[2], r;
+
+	if (capture_open(t, ends, err) < 0)
+		return -1;
+	r = stage_run(t, argv, !compile, ends[0], ends[1], err);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	return r;
+}
+
+static void
+begin_step(struct task *t, enum task_phase phase)
+{
+	int64_t seconds = phase == TASK_COMPILE ? t->lang->compile_seconds
+						: t->spec->ttl;
+	struct box_usage u;
+	struct err err;
+
+	t->phase = phase;
+	t->step_over = false;
+	box_reset_peak(t->slot->box);
+	box_usage(t->slot->box, &u);
+	t->cpu_before_us = u.cpu_us;
+	t->oom_before = u.oom_kills;
+	t->pids_before = u.pids_refused;
+	t->step_started_us = clock_mono_us();
+	if (start_command(t, &err) < 0) {
+		fail(t, REASON_unstartable, err.msg);
+		return;
+	}
+	/* The loop's clock stood still while we worked; limits are exact. */
+	uv_update_time(&t->worker->loop);
+	(void)uv_timer_start(
+	    &t->deadline, on_deadline, (uint64_t)seconds * 1000, 0);
+	if (phase == TASK_RUN && t->spec->cpu_limit > 0)
+		on_cpu_check(&t->cpu_check);
+}
+
+void
+task_feed(struct task *t, struct slot *s)
+{
+	const struct box_limits limits = {
+		.memory_bytes = (uint64_t)t->spec->memory_mb << 20,
+		.pids = t->lang->pids,
+		.vcpu = t->spec->vcpu,
+	};
+	struct err err;
+
+	t->slot = s;
+	s->task = t;
+	if (box_set_limits(s->box, &limits, &err) < 0 ||
+	    stage_files(t, &err) < 0) {
+		fail(t, REASON_unstartable, err.msg);
+		return;
+	}
+	begin_step(t, t->lang->compile.n > 0 ? TASK_COMPILE : TASK_RUN);
+}
+
+static void
+on_event(struct task *t, struct box_event *e)
+{
+	switch (e->kind) {
+	case BOX_EXITED:
+		t->status = e->status;
+		t->step_over = true;
+		break;
+	case BOX_GONE:
+		t->gone = t->step_over = true;
+		break;
+	case BOX_FAILED:
+		fail(t, REASON_unstartable, e->failure.msg);
+		break;
+	case BOX_FILE:
+		if (t->phase == TASK_COLLECT)
+			collect_file(t, e);
+		else
+			cleanup_closep(&e->fd);
+		break;
+	case BOX_COLLECTED:
+		t->result.artifacts_truncated |= e->truncated;
+		if (!collect_next(t))
+			finish(t);
+		break;
+	case BOX_NOTHING:
+		break;
+	}
+}
+
+void
+task_on_box(struct task *t)
+{
+	struct box_event e = { .kind = BOX_GONE };
+
+	while (t->phase != TASK_DONE && t->slot && !t->gone) {
+		box_receive(t->slot->box, &e);
+		if (e.kind == BOX_NOTHING)
+			break;
+		on_event(t, &e);
+	}
+	if (t->phase == TASK_DONE)
+		return;
+	if (t->phase == TASK_COLLECT) {
+		/* A step that failed waits for its streams; init may be dead. */
+		if (capture_over(t) &&
+		    (t->gone || !t->spec->return_artifact || t->result.message))
+			finish(t);
+		return;
+	}
+	if (t->step_over && capture_over(t))
+		end_step(t);
+}
+
+struct task *
+task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
+    const char *id, const char *lease, task_done_cb *on_done, void *ctx)
+{
+	struct task *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort();
+	t->worker = w;
+	t->registry = registry_ref(w->registry);
+	t->lang = lang;
+	t->spec = spec;
+	if (spec->memory_mb == 0)
+		spec->memory_mb = spec->vcpu * JOB_MEMORY_PER_VCPU_MB;
+	(void)snprintf(t->id, sizeof(t->id), "%s", id);
+	(void)snprintf(t->lease, sizeof(t->lease), "%s", lease);
+	(void)snprintf(t->log_id, sizeof(t->log_id), "job=%s", *id ? id : "-");
+	t->started_us = clock_mono_us();
+	t->on_done = on_done;
+	t->ctx = ctx;
+	t->out.fd = t->err.fd = -1;
+	t->out.task = t->err.task = t;
+	init_timer(t, &t->deadline);
+	init_timer(t, &t->cpu_check);
+	LIST_INSERT_HEAD(&w->tasks, t, link);
+	slots_get(w, t);
+	return t;
+}

@@ -1,0 +1,107 @@
+#pragma once
+/*
+ * task.h - one job (or canary) on its way through a sandbox.
+ *
+ *   hungry -> compile -> run -> collect -> done
+ *
+ * hungry waits for a sandbox; compile is skipped for languages without that
+ * step.  Whatever ends it early goes to done with the reason.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "buf.h"
+#include "job.h"
+
+struct worker;
+struct registry;
+struct lang;
+struct lang_list;
+struct slot;
+struct task;
+
+enum task_phase {
+	TASK_HUNGRY,
+	TASK_COMPILE,
+	TASK_RUN,
+	TASK_COLLECT,
+	TASK_DONE,
+};
+
+/* One output stream of the running step. */
+struct task_stream {
+	uv_poll_t poll;
+	struct task *task;
+	struct buf kept;
+	uint64_t total; /* bytes the program wrote */
+	int fd;         /* -1: at its end */
+	bool polling;   /* the handle is open */
+};
+
+/* Called once, when the task is over; t->result is complete. */
+typedef void task_done_cb(struct task *t, void *ctx);
+
+struct task {
+	LIST_ENTRY(task) link;
+	TAILQ_ENTRY(task) hungry;
+	struct worker *worker;
+	struct registry *registry;
+	const struct lang *lang; /* lives as long as registry */
+	struct job_spec *spec;   /* owned */
+	char id[64];
+	char lease[96];
+	char log_id[80]; /* "job=..." */
+	enum task_phase phase;
+	struct slot *slot; /* NULL before and after */
+	struct job_result result;
+	struct task_stream out, err;
+	uv_timer_t deadline;  /* wall limit of the step, or a grace */
+	uv_timer_t cpu_check; /* next moment the CPU limit can be reached */
+	int64_t started_us;
+	int64_t step_started_us;
+	int64_t cpu_before_us;
+	uint64_t oom_before, pids_before;
+	unsigned collecting; /* which of the places to collect is next */
+	bool killed;         /* on purpose, for this reason */
+	enum job_reason kill_reason;
+	bool step_over; /* init told the end, or is dead */
+	bool gone;      /* init is dead */
+	int status;
+	bool given_back;  /* not ours any more: no result of it is told */
+	unsigned handles; /* open uv handles; freed when none is left */
+	task_done_cb *on_done;
+	void *ctx;
+};
+
+/*
+ * Takes spec.  id is "" for a canary.  The callback comes from the loop, never
+ * from here; the task frees itself after it.
+ */
+struct task *
+task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
+    const char *id, const char *lease, task_done_cb *on_done, void *ctx);
+/* slots.c gives it its sandbox. */
+void task_feed(struct task *t, struct slot *s);
+/* Its sandbox has something to say. */
+void task_on_box(struct task *t);
+/* Stop it, for a reason; the callback follows. */
+void task_kill(struct task *t, enum job_reason reason);
+
+/* ---- steps, in files of their own ---- */
+
+/* stage.c: files in; argv, env and descriptors of a step. */
+int stage_files(struct task *t, struct err *err);
+int stage_run(struct task *t, const struct lang_list *argv, bool with_input,
+    int out, int err_fd, struct err *err);
+
+/* capture.c: the two pipes of a step. */
+int capture_open(struct task *t, int ret_ends[2], struct err *err);
+bool capture_over(const struct task *t);
+void capture_close(struct task *t);
+
+/* collect.c: artifacts out; returns false when there is nothing to ask. */
+bool collect_next(struct task *t);
+struct box_event;
+void collect_file(struct task *t, struct box_event *e);

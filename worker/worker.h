@@ -1,0 +1,104 @@
+#pragma once
+/* worker.h - one worker process, between its own files. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "lang.h"
+#include "settings.h"
+#include "store.h"
+
+struct task;
+struct slot;
+
+/* The languages of one load; tasks keep the one they started with. */
+struct registry {
+	struct lang_registry *langs; /* owned */
+	unsigned refs;
+};
+struct registry *registry_ref(struct registry *r);
+void registry_unref(struct registry *r);
+
+struct worker {
+	uv_loop_t loop;
+	struct settings settings;
+	char instance[64]; /* unique to this process; holds the leases */
+	char node[64];
+	const char *abandoned; /* dead instances whose jobs we give back */
+	bool first;            /* runs the canaries for all workers here */
+	long slots;            /* jobs at the same time */
+	long warm;             /* sandboxes kept ready */
+	long max_vcpu;
+	struct registry *registry;
+	char **can; /* owned: languages that work here, by name */
+	size_t n_can;
+	bool draining;
+	int64_t drain_until_ms;
+
+	/* fetch.c */
+	struct store *store;    /* calls */
+	struct store *blocking; /* BLPOP, nothing else */
+	struct store *control;  /* subscription: cancelled jobs */
+	bool take_in_flight;
+	bool wait_in_flight;
+	bool maybe_more; /* the queue may hold something for us */
+	int64_t pause_until_ms;
+	uv_timer_t beat, renew, drain;
+
+	/* slots.c */
+	uv_poll_t wire;
+	TAILQ_HEAD(, slot) ready;
+	TAILQ_HEAD(, task) hungry; /* tasks that wait for a sandbox */
+	size_t n_ready, n_hungry;
+	size_t asked; /* sandboxes asked for and not yet here */
+
+	/* task.c */
+	LIST_HEAD(, task) tasks;
+	size_t n_tasks; /* jobs; canaries are not counted */
+
+	/* canary.c */
+	struct canary *canary; /* NULL when none runs */
+};
+
+/* main.c */
+void worker_check_drained(struct worker *w);
+bool worker_can(const struct worker *w, const char *lang);
+/* Takes the list: names joined by spaces; copies. */
+void worker_set_can(struct worker *w, const char *names);
+
+/* fetch.c: jobs in */
+int fetch_start(struct worker *w, struct err *err);
+/* Ask for jobs if there is room and reason; safe to call at any time. */
+void fetch_more(struct worker *w);
+void fetch_beat_now(struct worker *w);
+/* This node cannot make sandboxes right now: rest before taking again. */
+void fetch_pause(struct worker *w, int64_t ms);
+void fetch_stop(struct worker *w);
+
+/* slots.c: sandboxes in */
+void slots_start(struct worker *w);
+/* A ready sandbox for the task now, or task_feed() later. */
+void slots_get(struct worker *w, struct task *t);
+void slots_forget(struct worker *w, struct task *t);
+/* Back to the master, to be destroyed. */
+void slots_put(struct worker *w, struct slot *s);
+/* After a reload: those that are ready show the old files. */
+void slots_renew(struct worker *w);
+void slots_tell_can(struct worker *w, const char *names);
+void slots_tell_abandoned(struct worker *w, const char *instance);
+
+struct box;
+struct slot {
+	TAILQ_ENTRY(slot) link; /* while ready */
+	struct worker *worker;
+	struct task *task; /* NULL while ready */
+	struct box *box;   /* owned; NULL once put back */
+	uv_poll_t poll;
+	unsigned serial;
+};
+void slot_kill(struct slot *s);
+
+/* canary.c: which languages work */
+void canary_start(struct worker *w);
