@@ -42,6 +42,12 @@ GATEWAY_LIBS = -lmicrohttpd
 SANDBOX_LIBS = -lcgroup -lseccomp
 UN_LIBS      = -lcurl -ljansson -lcrypto
 
+# One line a file; `make V=1` shows the commands.
+ifeq ($(V),)
+Q = @
+say = @printf '  %-3s %s\n' $(1) $(2)
+endif
+
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON_SRC    := $(wildcard common/*.c)
@@ -69,34 +75,109 @@ $(B)/libcommon.a: $(call obj,$(COMMON_SRC)) $(B)/gen/scripts.o
 $(B)/libsandbox.a: $(call obj,$(SANDBOX_SRC))
 $(B)/lib%.a:
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/unfarm-gateway: $(call obj,$(GATEWAY_SRC)) $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS) $(COMMON_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS) $(COMMON_LIBS)
 $(B)/unfarm-worker: $(call obj,$(WORKER_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
 $(B)/unfarm-scheduler: $(call obj,$(SCHEDULER_SRC)) $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 $(B)/un: $(call obj,$(UN_SRC)) $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(UN_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(UN_LIBS)
 $(B)/unfarm: $(call obj,$(UNFARM_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
 # Never sanitized: it is the sandbox's own code and must stay small.
 $(B)/sandbox-init: $(INIT_SRC) common/msg.c common/err.c
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -Isandbox -std=gnu17 \
+	$(call say,CC,$@)
+	$(Q)$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -Isandbox -std=gnu17 \
 	    -Os -g $(WARN) $(WERROR) -fstack-protector-strong -static \
 	    -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $^
 
 $(B)/gen/scripts.c: $(wildcard conf/redis/*.lua) common/scripts.def scripts/embed-lua
 	@mkdir -p $(@D)
-	scripts/embed-lua conf/redis common/scripts.def > $@.new && mv $@.new $@
+	$(Q)scripts/embed-lua conf/redis common/scripts.def > $@.new && mv $@.new $@
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/unit/%.o: CPPFLAGS += -Isandbox
 $(B)/tests/unit/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))
+
+# ---- trying it ----
+
+run: deps-run languages all ## install what is missing, start a farm, run an example
+	@scripts/farm start
+	@scripts/farm example
+stop: ## stop the farm that `make run` started
+	@scripts/farm stop
+deps-%:
+	@scripts/install-deps $*
+languages: | deps-run ## install the small tier of languages
+	@scripts/languages install small
+
+# ---- tests ----
+
+# A unit test links the libraries and, of a program, only the objects it names.
+$(B)/test_un_lang: $(call obj,cli/un_lang.c)
+$(B)/test_un_account: $(call obj,cli/un_account.c)
+$(B)/test_%: $(B)/tests/unit/test_%.o $(B)/libsandbox.a $(B)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsandbox.a \
+	    $(B)/libcommon.a $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
+
+test: deps-test languages ## install what tests need, build, run every test
+	@$(MAKE) --no-print-directory all tests
+	@scripts/run-tests all
+tests: $(TESTS)
+check: tests ## unit tests only, seconds
+	@scripts/run-tests unit
+lint: deps-lint ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
+	@scripts/lint
+asan: deps-lint ## unit tests and end-to-end tests under address and undefined
+	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all tests
+	@BUILD=build/asan scripts/run-tests all
+fuzz: deps-lint ## every fuzz target for FUZZ_SECONDS (60)
+	@scripts/fuzz $${FUZZ_SECONDS:-60}
+clang: deps-lint ## the whole build with clang, warnings are errors
+	@$(MAKE) --no-print-directory B=build/clang CC=clang WERROR=-Werror all tests
+format: ## clang-format in place
+	clang-format -i $(wildcard common/*.[ch] sandbox/*.[ch] worker/*.[ch] \
+	    gateway/*.[ch] scheduler/*.[ch] cli/*.[ch] tests/*/*.c)
+
+# ---- installing ----
+
+install: all ## install below DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin \
+	    $(DESTDIR)$(PREFIX)/libexec/unfarm $(DESTDIR)$(PREFIX)/share/unfarm \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 \
+	    $(DESTDIR)/etc/unfarm
+	install -m 755 $(B)/un $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/unfarm $(B)/unfarm-gateway $(B)/unfarm-worker \
+	    $(B)/unfarm-scheduler $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(B)/sandbox-init $(DESTDIR)$(PREFIX)/libexec/unfarm
+	cp -r conf/languages.d conf/shells.json conf/sandbox.paths \
+	    $(DESTDIR)$(PREFIX)/share/unfarm
+	install -m 644 docs/un.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/unfarm.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	$(B)/unfarm config --sample > $(DESTDIR)/etc/unfarm/unfarm.conf.sample
+
+clean: ## remove what was built
+	rm -rf build
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: all run stop languages test tests check lint asan fuzz clang format \
+        install clean help
+.SECONDARY:

@@ -130,17 +130,23 @@ report_new(struct worker *w, const char *id, const char *lease,
 	return r;
 }
 
-/* Drained away: the job runs again elsewhere, as if we had never had it. */
+/*
+ * The job runs again elsewhere: as if we had never had it when we drain, as a
+ * failed attempt when its sandbox died under it.
+ */
 static void
-give_back(struct worker *w, const char *id, const char *lease)
+give_back(struct worker *w, const struct task *t)
 {
-	char ttl[24];
+	const struct settings *s = &w->settings;
+	char ttl[24], most[24];
 
-	(void)snprintf(
-	    ttl, sizeof(ttl), "%ld", w->settings.job_result_seconds * 1000);
-	store_eval_str(
-	    w->store, STORE_giveback, NULL, NULL, ttl, id, lease, NULL);
-	log_info(NULL, "job given back|job=%s", id);
+	(void)snprintf(ttl, sizeof(ttl), "%ld", s->job_result_seconds * 1000);
+	(void)snprintf(most, sizeof(most), "%ld",
+	    t->given_back ? 0 : s->job_max_attempts);
+	store_eval_str(w->store, STORE_giveback, NULL, NULL, ttl, most, t->id,
+	    t->lease, NULL);
+	log_info(t->log_id, "job given back|why=%s",
+	    t->given_back ? "drain" : "sandbox-died");
 	w->n_tasks--;
 	worker_check_drained(w);
 }
@@ -151,8 +157,8 @@ on_task_done(struct task *t, void *ctx)
 	struct worker *w = ctx;
 	const struct job_step *last = job_result_last(&t->result);
 
-	if (t->given_back) {
-		give_back(w, t->id, t->lease);
+	if (t->given_back || t->lost) {
+		give_back(w, t);
 		return;
 	}
 	log_task(t, last);

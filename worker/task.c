@@ -165,8 +165,10 @@ record_step(struct task *t)
 	s->memory_peak = u.memory_peak;
 	s->reason = judge(t, &u);
 	set_exit(t, s);
-	if (s->reason == REASON_unstartable)
+	if (s->reason == REASON_unstartable) {
 		set_message(t, "the sandbox died");
+		t->lost = true;
+	}
 }
 
 static void

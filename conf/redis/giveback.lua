@@ -1,13 +1,16 @@
--- giveback: running -> pending at the front of its queue, not counted as an
--- attempt.  A worker that drains returns what it cannot finish in time.
--- ARGV: result lifetime in ms, then id and lease of each
+-- giveback: running -> pending at the front of its queue.  A worker that drains
+-- returns what it cannot finish, which is no attempt; one whose sandbox died
+-- under a job returns that, which is one, so that a job cannot do it for ever.
+-- ARGV: result lifetime in ms, most attempts or 0 (this was no attempt), then
+--       id and lease of each
 -- Returns how many.
+local ttl, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local n = 0
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local f = redis.call('HMGET', job_key(ARGV[i]), 'state', 'lease')
   if f[1] == 'running' and f[2] == ARGV[i + 1] then
-    redis.call('HINCRBY', job_key(ARGV[i]), 'attempts', -1)
-    job_retry(ARGV[i], 0, math.huge, tonumber(ARGV[1]), '')
+    if most == 0 then redis.call('HINCRBY', job_key(ARGV[i]), 'attempts', -1) end
+    job_retry(ARGV[i], 0, most == 0 and math.huge or most, ttl, 'its sandbox died each time')
     n = n + 1
   end
 end

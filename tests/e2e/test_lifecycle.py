@@ -1,0 +1,112 @@
+"""Start, stop, reload, drain: what an operator does, and what it must not lose."""
+
+import signal
+import subprocess
+import time
+
+from farm import BUILD, ROOT, Farm, wait_for
+
+
+def test_drain_finishes_what_runs_and_gives_back_the_rest():
+    with Farm(languages=["bash"], conf={"worker": {"drain_seconds": 2}}) as farm:
+        farm.wait_languages("bash")
+        short = farm.submit("bash", "sleep 1; echo finished")
+        long = farm.submit("bash", "sleep 30; echo never")
+        wait_for("both to run", lambda: all(
+            farm.get(f"/jobs/{j}").json()["status"] == "running" for j in (short, long)))
+        assert farm.stop_one("worker") == 0
+        assert farm.get(f"/jobs/{short}").json()["stdout"] == "finished\n"
+        job = farm.get(f"/jobs/{long}").json()
+        assert job["status"] == "pending"
+        farm.delete(f"/jobs/{long}")
+        farm.start("worker")
+        farm.wait_ready()
+        assert farm.run("bash", "echo again")["stdout"] == "again\n"
+
+
+def test_a_new_language_is_there_after_sighup():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        assert farm.post("/execute", {"language": "gnusort", "code": "x"}).status_code == 400
+        record = (ROOT / "conf/languages.d/bash.json").read_text()
+        record = record.replace('"name": "bash"', '"name": "gnusort"')
+        import json
+
+        data = json.loads(record)
+        data.update(aliases=[], extensions=["sortme"], shebangs=["gnusort"], run=["sort", "main.sh"],
+                    hello="b\na\n", hello_output="a\nb\n")
+        (farm.dir / "share/languages.d/gnusort.json").write_text(json.dumps(data))
+        for name in ("worker", "gateway"):
+            farm.procs[name].send_signal(signal.SIGHUP)
+        farm.wait_languages("gnusort", "bash")
+        assert farm.run("gnusort", "c\nb\n")["stdout"] == "b\nc\n"
+
+
+def test_a_bad_language_record_keeps_the_old_ones():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        (farm.dir / "share/languages.d/broken.json").write_text("{")
+        farm.procs["worker"].send_signal(signal.SIGHUP)
+        wait_for("the refusal", lambda: "keeping what was" in farm.log("worker"))
+        assert farm.run("bash", "echo fine")["stdout"] == "fine\n"
+
+
+def test_a_killed_master_leaves_nothing_that_its_successor_does_not_clean():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        job = farm.submit("bash", "sleep 2; echo survived")
+        wait_for("it to run", lambda: farm.get(f"/jobs/{job}").json()["status"] == "running")
+        farm.stop_one("worker", signal.SIGKILL)
+        farm.start("worker")
+        assert farm.wait_job(job, 60)["stdout"] == "survived\n"
+
+
+def test_redis_killed_and_restarted_loses_nothing_that_was_accepted():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        jobs = [farm.submit("bash", f"sleep 0.2; echo {n}") for n in range(40)]
+        farm.redis_proc.kill()
+        farm.redis_proc.wait()
+        answer = farm.post("/execute/async", {"language": "bash", "code": "true"})
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        farm.start_redis()
+        farm.wait_ready()
+        assert [farm.wait_job(j)["stdout"] for j in jobs] == [f"{n}\n" for n in range(40)]
+
+
+def test_the_gateway_restarts_and_any_gateway_answers():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        job = farm.submit("bash", "sleep 1; echo x")
+        farm.stop_one("gateway")
+        farm.start("gateway")
+        farm.wait_ready()
+        assert farm.wait_job(job)["stdout"] == "x\n"
+
+
+def test_the_development_key_is_refused_on_a_public_address():
+    with Farm(daemons=(), conf={"gateway": {"listen": "0.0.0.0"}}) as farm:
+        out = subprocess.run([BUILD / "unfarm-gateway", "-c", farm.dir / "unfarm.conf"],
+                             capture_output=True, text=True, timeout=20)
+        assert out.returncode != 0 and "dev_key" in out.stderr and "127.0.0.1" in out.stderr
+
+
+def test_a_bad_setting_stops_every_daemon_with_file_and_line():
+    with Farm(daemons=(), conf={"job": {"default_ttl": 901}}) as farm:
+        for name in ("gateway", "worker", "scheduler"):
+            out = subprocess.run([BUILD / f"unfarm-{name}", "-c", farm.dir / "unfarm.conf"],
+                                 capture_output=True, text=True, timeout=20)
+            assert out.returncode != 0
+            assert "unfarm.conf:" in out.stderr and "default_ttl" in out.stderr and "900" in out.stderr
+
+
+def test_two_farms_on_one_machine_do_not_disturb_each_other():
+    with Farm(languages=["bash"]) as one, Farm(languages=["bash"]) as two:
+        one.wait_languages("bash")
+        two.wait_languages("bash")
+        assert one.run("bash", "echo 1")["stdout"] == "1\n"
+        assert two.run("bash", "echo 2")["stdout"] == "2\n"
+        began = time.monotonic()
+        one.stop_one("worker")
+        assert two.run("bash", "echo 3")["stdout"] == "3\n" and time.monotonic() - began < 20

@@ -1,0 +1,284 @@
+"""A private farm for a test: its own Redis, daemons, port, cgroup and folder.
+
+    with Farm() as farm:
+        answer = farm.post("/execute", {"language": "bash", "code": "echo hi"})
+
+Everything is started as real processes and stopped by pid; a farm checks on its
+way out that it left no process, mount or cgroup behind.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/debug"))
+PUBLIC = "unsb-pk-test-0000-0000-0001"
+SECRET = "unsb-sk-test0-vault-unlck-12345"
+
+
+def wait_for(what, test, seconds=30, pause=0.02):
+    """The first true value of test(); fails, naming what, after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = test()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(pause)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def ensure_accounts():
+    for name in ("unfarm-gw", "unfarm-wk", "unfarm-sched"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            subprocess.run(
+                ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
+                check=True,
+            )
+
+
+class Farm:
+    def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None):
+        self.conf = conf or {}
+        self.daemons = daemons
+        self.languages = languages  # only these records; None: all
+        self.procs = {}
+        self.redis_proc = None
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.session = requests.Session()
+
+    # ---- life ----
+
+    def __enter__(self):
+        ensure_accounts()
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="unfarm-test-"))
+        self.dir.chmod(0o755)
+        self.cgroup = self.dir.name
+        for name in ("data", "run", "log", "redis"):
+            (self.dir / name).mkdir()
+        self._share()
+        self._write_conf()
+        try:
+            self.start_redis()
+            for name in self.daemons:
+                self.start(name)
+            if "gateway" in self.daemons and "worker" in self.daemons:
+                self.wait_ready()
+        except BaseException:
+            self._show_logs()
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self._show_logs()
+        self.stop()
+        if kind is None:
+            assert self.leftovers() == []
+
+    def _share(self):
+        share = self.dir / "share"
+        shutil.copytree(ROOT / "conf", share)
+        if self.languages is not None:
+            for record in (share / "languages.d").iterdir():
+                if record.stem not in self.languages:
+                    record.unlink()
+        subprocess.run(["chmod", "-R", "a+rX", share], check=True)
+
+    def _write_conf(self):
+        sections = {
+            "farm": {
+                "redis_url": f"unix:{self.dir}/run/redis.sock",
+                "data_dir": self.dir / "data",
+                "run_dir": self.dir / "run",
+                "share_dir": self.dir / "share",
+                "libexec_dir": BUILD,
+                "dev_key": "yes",
+            },
+            "gateway": {"port": self.port},
+            "sandbox": {"cgroup": self.cgroup},
+        }
+        for name, rows in self.conf.items():
+            sections.setdefault(name, {}).update(rows)
+        with open(self.dir / "unfarm.conf", "w") as f:
+            for name, rows in sections.items():
+                f.write(f"[{name}]\n")
+                f.writelines(f"{key} = {value}\n" for key, value in rows.items())
+
+    def start_redis(self):
+        self.redis_proc = subprocess.Popen(
+            [
+                "redis-server", "--port", "0", "--unixsocket", f"{self.dir}/run/redis.sock",
+                "--unixsocketperm", "777", "--dir", f"{self.dir}/redis", "--appendonly", "yes",
+                "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
+            ],
+            stdout=open(self.dir / "log/redis.log", "a"), stderr=subprocess.STDOUT,
+        )
+        wait_for("redis", lambda: self.redis("PING") == "PONG")
+
+    def start(self, name, *, suffix=""):
+        log = open(self.dir / f"log/{name}{suffix}.log", "a")
+        self.procs[name + suffix] = subprocess.Popen(
+            [BUILD / f"unfarm-{name}", "-c", self.dir / "unfarm.conf"],
+            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )
+
+    def wait_ready(self, seconds=60):
+        def ready():
+            assert self.procs["gateway"].poll() is None, "the gateway ended"
+            assert self.procs["worker"].poll() is None, "the worker ended"
+            with contextlib.suppress(requests.ConnectionError):
+                return self.session.get(self.url + "/ready").status_code == 200
+
+        wait_for("the farm to be ready", ready, seconds, 0.05)
+
+    def wait_languages(self, *names, seconds=120):
+        """Until the canaries of these languages passed."""
+        wait_for(
+            f"languages {names}",
+            lambda: set(names) <= set(self.get("/languages", sign=False).json()["languages"]),
+            seconds, 0.1,
+        )
+
+    def wait_canaries(self, seconds=240):
+        """Until every installed language was tried."""
+        wait_for("the canaries", lambda: "languages tried" in self.log("worker"), seconds, 0.2)
+        time.sleep(1.1)  # gateways look again after a second
+
+    def stop_one(self, name, sig=signal.SIGTERM, seconds=60):
+        proc = self.procs.pop(name)
+        proc.send_signal(sig)
+        return proc.wait(seconds)
+
+    def stop(self):
+        for name in list(self.procs):
+            try:
+                self.stop_one(name)
+            except subprocess.TimeoutExpired:
+                proc = self.procs.get(name)
+                if proc:
+                    proc.kill()
+        if self.redis_proc:
+            self.redis_proc.terminate()
+            self.redis_proc.wait(20)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def leftovers(self):
+        """Processes, mounts and cgroups of this farm that are still there."""
+        left = [str(p) for p in pathlib.Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}")]
+        left += [str(p) for p in pathlib.Path("/sys/fs/cgroup").glob(self.cgroup)]
+        mounts = pathlib.Path("/proc/self/mounts").read_text()
+        left += [line for line in mounts.splitlines() if str(self.dir) in line]
+        for proc in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self.dir).encode() in proc.read_bytes():
+                    left.append(str(proc))
+        return left
+
+    def log(self, name):
+        with contextlib.suppress(FileNotFoundError):
+            return (self.dir / f"log/{name}.log").read_text(errors="replace")
+        return ""
+
+    def _show_logs(self):
+        for path in sorted((self.dir / "log").glob("*.log")):
+            print(f"---- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:]))
+
+    # ---- processes of the farm ----
+
+    def workers(self):
+        """Pids of the worker processes (not of their master)."""
+        master = self.procs["worker"].pid
+        children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        found = []
+        for pid in map(int, children):
+            with contextlib.suppress(OSError):
+                if b"--child" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
+
+    # ---- talking to it ----
+
+    def redis(self, *args):
+        out = subprocess.run(
+            ["redis-cli", "-s", f"{self.dir}/run/redis.sock", *map(str, args)],
+            capture_output=True, text=True,
+        )
+        return out.stdout.rstrip("\n")
+
+    def keys(self):
+        """Every key of the farm, but for the books of its processes."""
+        books = ("winfo:", "can:", "workers", "leader", "key:", "keys", "stats", "seq", "wake")
+        found = self.redis("KEYS", "*").split("\n")
+        names = {k.split(":", 1)[1] for k in found if k}
+        return {n for n in names if not n.startswith(books)}
+
+    def sign(self, method, target, body, key=(PUBLIC, SECRET), now=None):
+        stamp = str(int(now if now is not None else time.time()))
+        message = f"{stamp}:{method}:{target}:".encode() + body
+        return {
+            "Authorization": f"Bearer {key[0]}",
+            "X-Timestamp": stamp,
+            "X-Signature": hmac.new(key[1].encode(), message, hashlib.sha256).hexdigest(),
+            "Content-Type": "application/json",
+        }
+
+    def call(self, method, target, body=b"", *, key=(PUBLIC, SECRET), sign=True, headers=None,
+             session=None, timeout=130):
+        if not isinstance(body, bytes):
+            body = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        head = self.sign(method, target, body, key) if sign else {}
+        head.update(headers or {})
+        caller = session or self.session
+        return caller.request(method, self.url + target, data=body, headers=head, timeout=timeout)
+
+    def get(self, target, **kw):
+        return self.call("GET", target, **kw)
+
+    def post(self, target, body=b"", **kw):
+        return self.call("POST", target, body, **kw)
+
+    def delete(self, target, **kw):
+        return self.call("DELETE", target, **kw)
+
+    def run(self, language, code, **options):
+        """POST /execute; the result, which must be a 200."""
+        answer = self.post("/execute", {"language": language, "code": code, **options})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def submit(self, language, code, **options):
+        answer = self.post("/execute/async", {"language": language, "code": code, **options})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["job_id"]
+
+    def wait_job(self, job_id, seconds=60):
+        deadline = time.monotonic() + seconds
+        while True:
+            job = self.get(f"/jobs/{job_id}?wait=20").json()
+            if job["status"] not in ("pending", "running"):
+                return job
+            assert time.monotonic() < deadline, f"{job_id} is {job['status']}"
