@@ -29,7 +29,7 @@ def installed():
     listing = subprocess.run(
         ["/usr/bin/python3", ROOT / "scripts/languages", "list"], capture_output=True, text=True, check=True
     ).stdout
-    names = {line.split()[0] for line in listing.splitlines() if " installed" in line and "not installed" not in line}
+    names = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
     return [r for r in records() if r["name"] in names]
 
 
