@@ -129,13 +129,16 @@ languages: | deps-run ## install the small tier of languages
 
 # ---- tests ----
 
-# A unit test links the libraries and, of a program, only the objects it names.
-$(B)/test_un_lang: $(call obj,cli/un_lang.c)
-$(B)/test_un_account: $(call obj,cli/un_account.c)
-$(B)/test_%: $(B)/tests/unit/test_%.o $(B)/libsandbox.a $(B)/libcommon.a
+# A unit test links the libraries, and of each program all but its main().
+TEST_LIBS = $(B)/libgateway.a $(B)/libworker.a $(B)/libun.a \
+            $(B)/libsandbox.a $(B)/libcommon.a
+$(B)/libgateway.a: $(call obj,$(filter-out gateway/main.c,$(GATEWAY_SRC)))
+$(B)/libworker.a: $(call obj,$(filter-out worker/main.c,$(WORKER_SRC)))
+$(B)/libun.a: $(call obj,$(filter-out cli/un_main.c,$(UN_SRC)))
+$(B)/test_%: $(B)/tests/unit/test_%.o $(TEST_LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libsandbox.a \
-	    $(B)/libcommon.a $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIBS) $(GATEWAY_LIBS) \
+	    $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
 
 test: deps-test languages ## install what tests need, build, run every test
 	@$(MAKE) --no-print-directory all tests

@@ -499,6 +499,33 @@ load_langs(struct lang_registry *reg, const char *dir, struct err *err)
 	return r;
 }
 
+static bool
+shell_called(const struct shell *s, const char *name)
+{
+	for (size_t i = 0; i < s->aliases.n; i++)
+		if (strcmp(s->aliases.items[i], name) == 0)
+			return true;
+	return strcmp(s->name, name) == 0;
+}
+
+/* Every name leads to one shell; s is the last that was read. */
+static int
+shell_check_names(
+    const struct lang_registry *reg, const struct shell *s, struct err *err)
+{
+	for (size_t i = 0; i + 1 < reg->n_shells; i++) {
+		const struct shell *other = reg->shells[i];
+		bool twice = shell_called(other, s->name);
+
+		for (size_t k = 0; k < s->aliases.n; k++)
+			twice |= shell_called(other, s->aliases.items[k]);
+		if (twice)
+			return err_set(err, ERR_INVALID, 0,
+			    "%s and %s share a name", other->name, s->name);
+	}
+	return 0;
+}
+
 static int
 load_shells(struct lang_registry *reg, const char *path, struct err *err)
 {
@@ -515,7 +542,8 @@ load_shells(struct lang_registry *reg, const char *path, struct err *err)
 
 		reg->shells[reg->n_shells++] = s;
 		if (read_fields(s, json_array_get(all, i), shell_fields,
-			ARRAY_LEN(shell_fields), err) < 0)
+			ARRAY_LEN(shell_fields), err) < 0 ||
+		    shell_check_names(reg, s, err) < 0)
 			return err_wrap(err, "%s: record %zu", path, i);
 	}
 	return 0;

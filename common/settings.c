@@ -187,20 +187,20 @@ settings_load(struct settings *s, const char *path, struct err *err)
 {
 	auto_fclose FILE *file = fopen(path, "re");
 	struct load l = { .s = s, .err = err, .file = file };
+	bool failed;
 	int line;
 
-	settings_default(s);
 	if (!file)
 		return err_set(err, ERR_INVALID, errno, "read `%s`", path);
+	settings_default(s);
 	err->code = ERR_OK;
+	/* Its answer is the number of the first line that is no row at all. */
 	line = ini_parse_stream(next_line, &l, on_row, &l);
-	/* inih gives the number of the first line that is no row at all. */
-	if (line != 0 && (err->code == ERR_OK || line < l.line))
+	failed = l.err->code != ERR_OK;
+	if (line != 0 && (!failed || line < l.line))
 		return err_set(err, ERR_INVALID, 0,
 		    "%s:%d: neither [section] nor name = value", path, line);
-	if (err->code != ERR_OK)
-		return err_wrap(err, "%s:%d", path, l.line);
-	return 0;
+	return failed ? err_wrap(err, "%s:%d", path, l.line) : 0;
 }
 
 static void

@@ -18,8 +18,9 @@
 enum {
 	RECONNECT_FIRST_MS = 50,
 	RECONNECT_MAX_MS = 2000,
-	WATCH_MS = 250, /* how often the oldest call's age is looked at */
-	ARGS_MAX = 16,  /* of the convenience calls */
+	CONNECT_MS = 5000, /* a server that does not say hello is not there */
+	WATCH_MS = 250,    /* how often the oldest call's age is looked at */
+	ARGS_MAX = 16,     /* of the convenience calls */
 	SHA_LEN = 40,
 };
 
@@ -65,6 +66,7 @@ struct store {
 };
 
 static void connect_now(struct store *s);
+static void retry_later(struct store *s);
 
 /* ---- where the server is ---- */
 
@@ -407,6 +409,14 @@ on_timer(uv_timer_t *t)
 		connect_now(s);
 		return;
 	}
+	if (!s->up) {
+		log_warn(NULL, "redis did not say hello in time, reconnecting");
+		redisAsyncFree(s->redis);
+		/* on_disconnect() ran only if there was a connection. */
+		if (s->redis)
+			retry_later(s);
+		return;
+	}
 	c = TAILQ_FIRST(&s->calls);
 	if (s->deadline_ms > 0 && c &&
 	    clock_mono_ms() - c->since_ms > s->deadline_ms) {
@@ -539,6 +549,7 @@ connect_now(struct store *s)
 	(void)redisLibuvAttach(s->redis, s->loop);
 	(void)redisAsyncSetConnectCallback(s->redis, on_connect);
 	(void)redisAsyncSetDisconnectCallback(s->redis, on_disconnect);
+	(void)uv_timer_start(&s->timer, on_timer, CONNECT_MS, 0);
 }
 
 struct store *
@@ -610,7 +621,7 @@ struct redisContext *
 store_connect_sync(const char *url, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = 5 };
-	struct target t;
+	struct target t = { .port = 0 };
 	redisContext *c;
 	redisReply *r = NULL;
 

@@ -228,27 +228,32 @@ try_group(struct cg_layout *l, struct err *err)
 	return 0;
 }
 
+/* Our parent group in one tree, emptied of what an earlier process left. */
+static int
+open_tree(struct cg_layout *l, int k, const char *root, struct err *err)
+{
+	auto_close int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || (mkdirat(fd, l->name, 0755) < 0 && errno != EEXIST))
+		return err_errno(
+		    err, "make control group `%s` in %s", l->name, root);
+	l->dirfd[k] = openat(fd, l->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l->dirfd[k] < 0)
+		return err_errno(
+		    err, "open control group `%s` in %s", l->name, root);
+	remove_leftovers(l->dirfd[k]);
+	if (l->version[k] == 2)
+		enable_controllers(l->dirfd[k]);
+	return 0;
+}
+
 static int
 open_trees(struct cg_layout *l, char paths[CG__COUNT][ROOT_MAX],
     const bool have[CG__COUNT], struct err *err)
 {
-	for (int k = 0; k < CG__COUNT; k++) {
-		char dir[ROOT_MAX + 80] = "";
-
-		if (!have[k])
-			continue;
-		if (snprintf(dir, sizeof(dir), "%s/%s", paths[k], l->name) >=
-		    (int)sizeof(dir))
-			return err_set(err, ERR_SANDBOX, 0, "path is too long");
-		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-			return err_errno(err, "make control group `%s`", dir);
-		l->dirfd[k] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (l->dirfd[k] < 0)
-			return err_errno(err, "open control group `%s`", dir);
-		remove_leftovers(l->dirfd[k]);
-		if (l->version[k] == 2)
-			enable_controllers(l->dirfd[k]);
-	}
+	for (int k = 0; k < CG__COUNT; k++)
+		if (have[k] && open_tree(l, k, paths[k], err) < 0)
+			return -1;
 	return 0;
 }
 

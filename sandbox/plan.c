@@ -23,24 +23,17 @@ static const char *const op_names[] = {
 #undef OP
 };
 
-static char *
-format(const char *fmt, va_list ap)
-{
-	char *s;
-
-	if (vasprintf(&s, fmt, ap) < 0)
-		abort();
-	return s;
-}
-
 static char *printf_like(1, 2) text(const char *fmt, ...)
 {
 	va_list ap;
 	char *s;
+	int n;
 
 	va_start(ap, fmt);
-	s = format(fmt, ap);
+	n = vasprintf(&s, fmt, ap);
 	va_end(ap);
+	if (n < 0)
+		abort();
 	return s;
 }
 

@@ -72,6 +72,9 @@ struct sandbox_check {
 size_t sandbox_host_check(const struct sandbox_config *cfg,
     struct sandbox_check *ret_checks, size_t max);
 
+/* Removes a skeleton directory with all below it. */
+void sandbox_skeleton_remove(const char *dir);
+
 /* ---- a sandbox, as its launcher sees it ---- */
 
 struct sandbox;

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
@@ -50,6 +51,13 @@ static const struct {
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |           \
 	    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP |                    \
 	    0x80 /* NEWTIME */)
+
+/* libseccomp's own macros leave a field out, which clang minds. */
+static struct scmp_arg_cmp
+arg(unsigned n, enum scmp_compare op, uint64_t a, uint64_t b)
+{
+	return (struct scmp_arg_cmp){ n, op, a, b };
+}
 
 static int
 export_numbers(struct err *err)
@@ -104,7 +112,7 @@ add_namespaces(scmp_filter_ctx ctx)
 				continue;
 			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
 			    (int)calls[i], 1,
-			    SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+			    arg(0, SCMP_CMP_MASKED_EQ, bit, bit));
 			if (r < 0)
 				return r;
 		}
@@ -125,14 +133,14 @@ add_sockets(scmp_filter_ctx ctx)
 			    family != AF_INET6)
 				r = seccomp_rule_add(ctx,
 				    SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1,
-				    SCMP_A0(SCMP_CMP_EQ, family));
+				    arg(0, SCMP_CMP_EQ, family, 0));
 		if (r == 0)
 			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT),
-			    calls[i], 1, SCMP_A0(SCMP_CMP_GT, AF_INET6));
+			    calls[i], 1, arg(0, SCMP_CMP_GT, AF_INET6, 0));
 		if (r == 0)
 			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
 			    calls[i], 1,
-			    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_RAW));
+			    arg(1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_RAW));
 	}
 	return r;
 }
@@ -142,15 +150,16 @@ static int
 add_odd_ones(scmp_filter_ctx ctx)
 {
 	int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-	    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
+	    arg(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI));
 
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
 		    SCMP_SYS(ioctl), 1,
-		    SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
+		    arg(1, SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
-		    SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_NE, PER_LINUX));
+		    SCMP_SYS(personality), 1,
+		    arg(0, SCMP_CMP_NE, PER_LINUX, 0));
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "host.h"
 #include "io.h"
+#include "sandbox.h"
 
 enum { FILE_MAX = 16 << 20, DEPTH_MAX = 12, LINK_MAX = 4096 };
 
@@ -201,4 +202,10 @@ skeleton_remove(const char *dir, unsigned keep)
 			remove_tree(dirfd(d), e->d_name);
 	if (d)
 		(void)closedir(d);
+}
+
+void
+sandbox_skeleton_remove(const char *dir)
+{
+	remove_tree(AT_FDCWD, dir);
 }

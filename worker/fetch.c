@@ -141,8 +141,8 @@ give_back(struct worker *w, const struct task *t)
 	char ttl[24], most[24];
 
 	(void)snprintf(ttl, sizeof(ttl), "%ld", s->job_result_seconds * 1000);
-	(void)snprintf(most, sizeof(most), "%ld",
-	    t->given_back ? 0 : s->job_max_attempts);
+	(void)snprintf(
+	    most, sizeof(most), "%ld", t->given_back ? 0 : s->job_max_attempts);
 	store_eval_str(w->store, STORE_giveback, NULL, NULL, ttl, most, t->id,
 	    t->lease, NULL);
 	log_info(t->log_id, "job given back|why=%s",

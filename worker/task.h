@@ -70,7 +70,7 @@ struct task {
 	bool gone;      /* init is dead */
 	int status;
 	bool given_back;  /* not ours any more: no result of it is told */
-	bool lost;	 /* its sandbox died, and not by its own doing */
+	bool lost;        /* its sandbox died, and not by its own doing */
 	unsigned handles; /* open uv handles; freed when none is left */
 	task_done_cb *on_done;
 	void *ctx;

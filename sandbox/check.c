@@ -1,0 +1,307 @@
+/*
+ * check.c - what this host can isolate, found by trying it.
+ *
+ * Each row tries one ability by itself, so that the advice fits; the last one
+ * makes a whole sandbox and runs a program in it.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "cleanup.h"
+
+enum { TRIAL_MS = 5000 };
+
+struct trial {
+	const struct sandbox_config *cfg;
+	struct sandbox_check *check; /* being filled in */
+};
+
+static bool
+    printf_like(3, 4) found(struct trial *t, bool ok, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(t->check->found, sizeof(t->check->found), fmt, ap);
+	va_end(ap);
+	return ok;
+}
+
+/* In a child, so that we stay where we are.  0, or its errno. */
+static int
+try_unshare(int flags)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(unshare(flags) < 0 ? errno : 0);
+	if (pid < 0)
+		return errno;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EINVAL;
+}
+
+static bool
+try_root(struct trial *t)
+{
+	return found(t, geteuid() == 0, "uid %d", (int)geteuid());
+}
+
+static bool
+try_kernel(struct trial *t)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	(void)uname(&u);
+	(void)sscanf(u.release, "%d.%d", &major, &minor);
+	return found(
+	    t, major > 5 || (major == 5 && minor >= 19), "Linux %s", u.release);
+}
+
+static bool
+try_userns(struct trial *t)
+{
+	int why = try_unshare(CLONE_NEWUSER);
+
+	return found(t, why == 0, "%s", why ? strerror(why) : "works");
+}
+
+static bool
+try_namespaces(struct trial *t)
+{
+	static const struct {
+		int flag;
+		const char *name;
+	} all[] = {
+		{ CLONE_NEWNS, "mount" },
+		{ CLONE_NEWPID, "pid" },
+		{ CLONE_NEWIPC, "ipc" },
+		{ CLONE_NEWUTS, "uts" },
+		{ CLONE_NEWCGROUP, "cgroup" },
+		{ CLONE_NEWNET, "net" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		int why = try_unshare(CLONE_NEWUSER | all[i].flag);
+
+		if (why != 0)
+			return found(
+			    t, false, "%s: %s", all[i].name, strerror(why));
+	}
+	return found(t, true, "mount, pid, ipc, uts, cgroup, net");
+}
+
+static bool
+try_seccomp(struct trial *t)
+{
+	unsigned action = SECCOMP_RET_ERRNO;
+	bool ok = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) ==
+		  0;
+
+	return found(t, ok, "%s", ok ? "filters with errno" : strerror(errno));
+}
+
+static bool
+try_cgroups(struct trial *t)
+{
+	struct cg_layout l;
+	struct err err;
+	char name[80];
+
+	(void)snprintf(name, sizeof(name), "%s-check", t->cfg->cgroup);
+	if (cg_layout_open(&l, name, &err) < 0)
+		return found(t, false, "%.150s", err.msg);
+	(void)found(t, true, "memory v%d, pids v%d, cpu v%d",
+	    l.version[CG_MEMORY], l.version[CG_PIDS], l.version[CG_CPU]);
+	cg_layout_close(&l);
+	return true;
+}
+
+static bool
+try_kill(struct trial *t)
+{
+	struct cg_layout l;
+	struct err err;
+	char name[80];
+	bool ok;
+
+	(void)snprintf(name, sizeof(name), "%s-check", t->cfg->cgroup);
+	if (cg_layout_open(&l, name, &err) < 0)
+		return found(t, false, "no control groups");
+	ok = l.has_kill;
+	cg_layout_close(&l);
+	return found(t, ok, "%s", ok ? "yes" : "no; the master kills instead");
+}
+
+static bool
+try_swap(struct trial *t)
+{
+	struct cg_layout l;
+	struct err err;
+	char name[80];
+	bool ok;
+
+	(void)snprintf(name, sizeof(name), "%s-check", t->cfg->cgroup);
+	if (cg_layout_open(&l, name, &err) < 0)
+		return found(t, false, "no control groups");
+	ok = l.has_swap;
+	cg_layout_close(&l);
+	return found(t, ok, "%s", ok ? "limited" : "cannot be limited");
+}
+
+/* ---- a whole sandbox ---- */
+
+static bool
+wait_ready(struct sandbox *sb, struct err *err)
+{
+	struct pollfd p = { .fd = sandbox_fd(sb), .events = POLLIN };
+
+	if (poll(&p, 1, TRIAL_MS) <= 0) {
+		(void)err_set(err, ERR_SANDBOX, 0, "set-up takes too long");
+		return false;
+	}
+	return sandbox_poll_ready(sb, err) == 1;
+}
+
+static struct box *
+adopt_copy(struct sandbox *sb, struct err *err)
+{
+	struct sandbox_grant g;
+
+	sandbox_grant(sb, &g);
+	for (size_t i = 0; i < g.n_fds; i++)
+		g.fds[i] = dup(g.fds[i]);
+	return box_adopt(&g, err);
+}
+
+static bool
+run_true(struct box *b, struct err *err)
+{
+	const char *const argv[] = { "true", NULL };
+	const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
+	const struct box_limits limits = {
+		.memory_bytes = 64 << 20, .pids = 16, .vcpu = 1
+	};
+	const struct box_command cmd = {
+		.argv = argv, .env = env, .fds = { 0, 1, 2 }
+	};
+	struct pollfd p = { .fd = box_fd(b), .events = POLLIN };
+	struct box_event e = { .kind = BOX_NOTHING };
+
+	if (box_set_limits(b, &limits, err) < 0 || box_run(b, &cmd, err) < 0)
+		return false;
+	while (e.kind == BOX_NOTHING && poll(&p, 1, TRIAL_MS) > 0)
+		box_receive(b, &e);
+	if (e.kind == BOX_EXITED && e.status == 0)
+		return true;
+	if (e.kind == BOX_FAILED)
+		*err = e.failure;
+	else
+		(void)err_set(err, ERR_SANDBOX, 0, "`true` did not end well");
+	return false;
+}
+
+static bool
+try_in(struct sandbox_host *h, struct err *err)
+{
+	struct sandbox *sb = sandbox_launch(h, 1, err);
+	struct box *b = NULL;
+	bool ok;
+
+	if (!sb)
+		return false;
+	ok = wait_ready(sb, err) && (b = adopt_copy(sb, err)) != NULL &&
+	     run_true(b, err);
+	box_free(b);
+	sandbox_free(sb);
+	return ok;
+}
+
+static bool
+try_sandbox(struct trial *t)
+{
+	struct sandbox_config cfg = *t->cfg;
+	struct sandbox_host *h;
+	struct err err;
+	char name[80], skeleton[] = "/tmp/unfarm-check-XXXXXX";
+	bool ok;
+
+	(void)snprintf(name, sizeof(name), "%s-check", cfg.cgroup);
+	cfg.cgroup = name;
+	if (!mkdtemp(skeleton))
+		return found(t, false, "mkdtemp: %s", strerror(errno));
+	cfg.skeleton = skeleton;
+	h = sandbox_host_open(&cfg, &err);
+	ok = h && try_in(h, &err);
+	if (ok)
+		(void)found(t, true, "%s", sandbox_host_layers(h));
+	else
+		(void)found(t, false, "%.150s", err.msg);
+	sandbox_host_close(h);
+	sandbox_skeleton_remove(skeleton);
+	return ok;
+}
+
+static const struct {
+	const char *name;
+	bool (*try)(struct trial *t);
+	bool needed;
+	const char *advice;
+} rows[] = {
+	{ "root", try_root, true, "run it as root, or with sudo" },
+	{ "kernel", try_kernel, true,
+	    "Linux 5.19 or later: overlays over id-mapped trees" },
+	{ "user namespaces", try_userns, true,
+	    "sysctl user.max_user_namespaces=10000; in a container: allow "
+	    "unshare and clone" },
+	{ "other namespaces", try_namespaces, true,
+	    "raise user.max_*_namespaces; in a container: allow clone" },
+	{ "seccomp", try_seccomp, true, "a kernel with CONFIG_SECCOMP_FILTER" },
+	{ "control groups", try_cgroups, true,
+	    "boot with cgroup_enable=memory; in a container: mount the tree "
+	    "writable and delegate memory, pids and cpu" },
+	{ "cgroup.kill", try_kill, false,
+	    "Linux 5.14 and a cgroup v2 tree make killing a sandbox one "
+	    "write" },
+	{ "swap limit", try_swap, false,
+	    "boot with swapaccount=1, or turn swap off: else a job can use "
+	    "swap beyond its memory" },
+	{ "a whole sandbox", try_sandbox, true,
+	    "the step is named; see docs/operations.md" },
+};
+
+size_t
+sandbox_host_check(const struct sandbox_config *cfg,
+    struct sandbox_check *ret_checks, size_t max)
+{
+	size_t n = 0;
+
+	for (; n < ARRAY_LEN(rows) && n < max; n++) {
+		struct sandbox_check *c = &ret_checks[n];
+		struct trial t = { .cfg = cfg, .check = c };
+
+		*c = (struct sandbox_check){ .name = rows[n].name,
+			.needed = rows[n].needed };
+		c->ok = rows[n].try(&t);
+		if (!c->ok)
+			(void)snprintf(
+			    c->advice, sizeof(c->advice), "%s", rows[n].advice);
+	}
+	return n;
+}
