@@ -404,7 +404,7 @@ change(struct op *op, const char *pk, const char *const v[14], struct err *err)
 	auto_reply redisReply *r = store_eval_sync(op->redis,
 	    op->settings.farm_prefix, STORE_keyset, err, pk, v[0], v[1], v[2],
 	    v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12],
-	    v[13], NULL);
+	    v[13], (char *)NULL);
 
 	if (!r)
 		return -1;
@@ -493,7 +493,7 @@ key_delete(struct op *op, const struct args *a, struct err *err)
 	while (more) {
 		auto_reply redisReply *r = store_eval_sync(op->redis,
 		    op->settings.farm_prefix, STORE_forget, err, a->public_key,
-		    a->force ? "force" : "", batch, ttl, NULL);
+		    a->force ? "force" : "", batch, ttl, (char *)NULL);
 		const char *word = store_reply_str(store_reply_at(r, 0), "");
 		long long n = store_reply_int(store_reply_at(r, 1), 0);
 

@@ -127,8 +127,8 @@ worker_json(const redisReply *w)
 static int
 gather_overview(struct op *op, json_t *all, struct err *err)
 {
-	auto_reply redisReply *r = store_eval_sync(
-	    op->redis, op->settings.farm_prefix, STORE_overview, err, NULL);
+	auto_reply redisReply *r = store_eval_sync(op->redis,
+	    op->settings.farm_prefix, STORE_overview, err, (char *)NULL);
 	const redisReply *workers, *stats;
 	json_t *list = json_array(), *totals = json_object();
 	long long slots = 0, n;
@@ -209,7 +209,7 @@ static void
 print_workers(const json_t *workers)
 {
 	static const char *const headings[] = { "WORKER", "NODE", ">SLOTS",
-		">BUSY", ">WARM", ">LANGUAGES", "VERSION" };
+		">BUSY", ">READY", ">LANGUAGES", ">LARGEST VCPU" };
 	auto_ref(table) t = table_new(headings, ARRAY_LEN(headings));
 
 	for (size_t i = 0; i < json_array_size(workers); i++) {
@@ -219,9 +219,9 @@ print_workers(const json_t *workers)
 		table_add(t, "%s", str(w, "node", "-"));
 		add_number(t, w, "slots");
 		add_number(t, w, "busy");
-		add_number(t, w, "warm");
+		add_number(t, w, "ready");
 		add_number(t, w, "languages");
-		table_add(t, "%s", str(w, "version", "-"));
+		add_number(t, w, "max_vcpu");
 	}
 	(void)putchar('\n');
 	table_print(t);

@@ -20,7 +20,7 @@ unit_seconds(const char *unit)
 		{ "m", 60 },
 		{ "h", 3600 },
 		{ "d", 86400 },
-		{ "w", 7 * 86400 },
+		{ "w", 604800 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(units); i++)
@@ -29,31 +29,41 @@ unit_seconds(const char *unit)
 	return 0;
 }
 
+/* "30d" as milliseconds; -1 for other text. */
+static int64_t
+span_ms(const char *text)
+{
+	const int64_t longest = (int64_t)YEARS_MAX * 365 * 86400;
+	int64_t unit;
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	unit = unit_seconds(end);
+	if (errno != 0 || end == text || unit == 0 || n < 1 ||
+	    n > longest / unit)
+		return -1;
+	return n * unit * 1000;
+}
+
 int
 expiry_parse(const char *text, int64_t now_ms, int64_t *ret_ms, struct err *err)
 {
-	const int64_t longest = (int64_t)YEARS_MAX * 365 * 86400;
-	int64_t unit, at;
-	char *end;
-	long n;
+	int64_t span, at;
 
 	if (strcmp(text, "never") == 0) {
 		*ret_ms = 0;
 		return 0;
 	}
 	at = clock_from_iso8601(text);
-	if (at < 0) {
-		errno = 0;
-		n = strtol(text, &end, 10);
-		unit = unit_seconds(end);
-		if (errno != 0 || end == text || unit == 0 || n < 1 ||
-		    n > longest / unit)
-			return err_set(err, ERR_INVALID, 0,
-			    "`%s` is not like 30d, 2027-01-31T00:00:00Z or "
-			    "never",
-			    text);
-		at = now_ms + n * unit * 1000;
-	}
+	span = span_ms(text);
+	if (at < 0 && span < 0)
+		return err_set(err, ERR_INVALID, 0,
+		    "`%s` is not like 30d, 2027-01-31T00:00:00Z or never",
+		    text);
+	if (at < 0)
+		at = now_ms + span;
 	if (at <= now_ms)
 		return err_set(err, ERR_INVALID, 0, "`%s` is over", text);
 	*ret_ms = at;

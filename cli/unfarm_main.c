@@ -21,6 +21,8 @@ static const struct command {
 	{ "key", cmd_key, "create, list, change, suspend and delete API keys" },
 	{ "status", cmd_status, "workers, queue, leader: is the farm well?" },
 	{ "config", cmd_config, "the settings in force, or a sample file" },
+	{ "doctor", cmd_doctor,
+	    "what this host can isolate, and what is missing" },
 };
 
 static void

@@ -11,9 +11,7 @@
 
 const char op_hint_redis[] =
     "is it running, and does farm.redis_url name it?  `unfarm config` shows\n"
-    "what is in force; `systemctl status unfarm-redis` or `make run` start "
-    "the\n"
-    "farm's own.";
+    "what is in force; `make run` starts a farm with a Redis of its own.";
 
 void
 op_done(struct op *op)

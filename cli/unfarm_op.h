@@ -23,6 +23,7 @@ struct op {
 int cmd_key(struct op *op, int argc, char **argv);
 int cmd_status(struct op *op, int argc, char **argv);
 int cmd_config(struct op *op, int argc, char **argv);
+int cmd_doctor(struct op *op, int argc, char **argv);
 
 void op_done(struct op *op);
 /* Reads the configuration, once. */
