@@ -46,15 +46,14 @@ announce(struct canary *c)
 static void
 finish(struct canary *c)
 {
-	struct worker *w = c->worker;
-
+	/* Before the announcement, which tells the farm that all is tried. */
+	c->worker->canary = NULL;
 	announce(c);
 	log_info(
 	    NULL, "languages tried|works=%zu fails=%zu", c->passed, c->failed);
 	registry_unref(c->registry);
 	buf_done(&c->names);
 	free(c);
-	w->canary = NULL;
 }
 
 static bool

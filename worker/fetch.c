@@ -402,6 +402,7 @@ describe(const struct worker *w)
 	json_set_int(o, "busy", (long long)w->n_tasks);
 	json_set_int(o, "ready", (long long)w->n_ready);
 	json_set_int(o, "spawning", (long long)w->asked);
+	json_set_bool(o, "trying", w->canary != NULL);
 	json_set_int(o, "max_vcpu", w->max_vcpu);
 	json_set_int(o, "cores", sysconf(_SC_NPROCESSORS_ONLN));
 	(void)json_object_set_new(o, "load", loads);
