@@ -1,0 +1,284 @@
+/*
+ * Control groups on v1, v2 and hybrid hosts, on a made-up tree: directories and
+ * files that look like the kernel's, so that each kind of host is tested on any.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+
+static char root[] = "/tmp/test-cgroup-XXXXXX";
+
+static void
+write_file(const char *dir, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	(void)fputs(text, f);
+	(void)fclose(f);
+}
+
+static char *
+read_file(const char *dir, const char *name)
+{
+	static char text[256];
+	char path[PATH_MAX];
+	size_t n;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	(void)fclose(f);
+	return text;
+}
+
+/* A tree with the group "g" and its files, as the kernel would make them. */
+static char *
+tree(const char *name, const char *const *files)
+{
+	static char paths[8][PATH_MAX];
+	static unsigned next;
+	char *path = paths[next++ % 8], group[PATH_MAX + 8];
+
+	(void)snprintf(path, PATH_MAX, "%s/%s", root, name);
+	(void)mkdir(path, 0755);
+	(void)snprintf(group, sizeof(group), "%s/g", path);
+	(void)mkdir(group, 0755);
+	for (; *files; files++)
+		write_file(group, *files, "0\n");
+	return path;
+}
+
+static char *
+group_of(const char *tree_path)
+{
+	static char path[PATH_MAX + 8];
+
+	(void)snprintf(path, sizeof(path), "%s/g", tree_path);
+	return path;
+}
+
+static const char *const v1_memory[] = { "memory.limit_in_bytes",
+	"memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes",
+	"memory.oom_control", "cgroup.procs", NULL };
+static const char *const v1_pids[] = { "pids.max", "pids.events",
+	"cgroup.procs", NULL };
+static const char *const v1_cpu[] = { "cpu.cfs_quota_us", "cgroup.procs",
+	NULL };
+static const char *const v1_cpuacct[] = { "cpuacct.usage", "cgroup.procs",
+	NULL };
+static const char *const bare_v2[] = { "cgroup.procs", "cgroup.kill", NULL };
+static const char *const full_v2[] = { "memory.max", "memory.swap.max",
+	"memory.peak", "memory.events", "pids.max", "pids.events", "cpu.max",
+	"cpu.stat", "cgroup.procs", "cgroup.kill", NULL };
+
+static void
+open_group(struct cg_layout *l, struct cg_group *g,
+    const char *const dirs[CG__COUNT], const int versions[CG__COUNT])
+{
+	struct err err;
+
+	assert_int_equal(cg_layout_open_dirs(l, dirs, versions, &err), 0);
+	assert_int_equal(cg_group_make(l, "g", g, &err), 0);
+}
+
+static void
+test_v1_controllers_are_written_in_their_own_words(void **state)
+{
+	const char *memory = tree("memory", v1_memory);
+	const char *pids = tree("pids", v1_pids);
+	const char *cpu = tree("cpu", v1_cpu);
+	const char *acct = tree("cpuacct", v1_cpuacct);
+	const char *const dirs[CG__COUNT] = { memory, pids, cpu, acct, NULL };
+	const int versions[CG__COUNT] = { 1, 1, 1, 1, 0 };
+	struct cg_layout l;
+	struct cg_group g;
+	struct err err;
+
+	(void)state;
+	open_group(&l, &g, dirs, versions);
+	assert_int_equal(cg_set_memory(&g.files, 1 << 20, &err), 0);
+	assert_int_equal(cg_set_pids(&g.files, 12, &err), 0);
+	assert_int_equal(cg_set_cpu(&g.files, 2, &err), 0);
+	assert_string_equal(
+	    read_file(group_of(memory), "memory.limit_in_bytes"), "1048576");
+	assert_string_equal(
+	    read_file(group_of(memory), "memory.memsw.limit_in_bytes"),
+	    "1048576");
+	assert_memory_equal(read_file(group_of(pids), "pids.max"), "12", 2);
+	assert_string_equal(
+	    read_file(group_of(cpu), "cpu.cfs_quota_us"), "200000");
+	assert_false(cg_kill(&g.files));
+	cg_files_close(&g.files);
+	cg_layout_close(&l);
+}
+
+static void
+test_v1_figures_are_read_with_their_units(void **state)
+{
+	const char *memory = tree("memory", v1_memory);
+	const char *acct = tree("cpuacct", v1_cpuacct);
+	const char *const dirs[CG__COUNT] = { memory, tree("pids", v1_pids),
+		tree("cpu", v1_cpu), acct, NULL };
+	const int versions[CG__COUNT] = { 1, 1, 1, 1, 0 };
+	struct cg_layout l;
+	struct cg_group g;
+
+	(void)state;
+	open_group(&l, &g, dirs, versions);
+	write_file(group_of(acct), "cpuacct.usage", "5000999\n");
+	write_file(group_of(memory), "memory.max_usage_in_bytes", "777\n");
+	write_file(group_of(memory), "memory.oom_control",
+	    "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
+	assert_int_equal(cg_cpu_us(&g.files), 5000);
+	assert_int_equal(cg_memory_peak(&g.files), 777);
+	assert_int_equal(cg_oom_kills(&g.files), 3);
+	cg_files_close(&g.files);
+	cg_layout_close(&l);
+}
+
+static void
+test_v2_has_one_tree_for_all(void **state)
+{
+	const char *all = tree("v2", full_v2);
+	const char *const dirs[CG__COUNT] = { all, all, all, all, all };
+	const int versions[CG__COUNT] = { 2, 2, 2, 2, 2 };
+	struct cg_layout l;
+	struct cg_group g;
+	struct err err;
+
+	(void)state;
+	open_group(&l, &g, dirs, versions);
+	assert_int_equal(cg_set_memory(&g.files, 4096, &err), 0);
+	assert_int_equal(cg_set_cpu(&g.files, 1, &err), 0);
+	assert_memory_equal(
+	    read_file(group_of(all), "memory.swap.max"), "0", 1);
+	assert_memory_equal(read_file(group_of(all), "memory.max"), "4096", 4);
+	assert_string_equal(
+	    read_file(group_of(all), "cpu.max"), "100000 100000");
+	write_file(group_of(all), "cpu.stat",
+	    "usage_usec 42\nuser_usec 40\nsystem_usec 2\n");
+	write_file(group_of(all), "memory.events",
+	    "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\n");
+	write_file(group_of(all), "pids.events", "max 8\n");
+	assert_int_equal(cg_cpu_us(&g.files), 42);
+	assert_int_equal(cg_oom_kills(&g.files), 1);
+	assert_int_equal(cg_pids_refused(&g.files), 8);
+	assert_true(cg_kill(&g.files));
+	assert_memory_equal(read_file(group_of(all), "cgroup.kill"), "1", 1);
+	cg_files_close(&g.files);
+	cg_layout_close(&l);
+}
+
+static void
+test_hybrid_takes_limits_from_v1_and_kill_from_v2(void **state)
+{
+	const char *bare = tree("unified", bare_v2);
+	const char *const dirs[CG__COUNT] = { tree("memory", v1_memory),
+		tree("pids", v1_pids), tree("cpu", v1_cpu),
+		tree("cpuacct", v1_cpuacct), bare };
+	const int versions[CG__COUNT] = { 1, 1, 1, 1, 2 };
+	struct cg_layout l;
+	struct cg_group g;
+	struct err err;
+
+	(void)state;
+	open_group(&l, &g, dirs, versions);
+	assert_int_equal(cg_set_memory(&g.files, 8192, &err), 0);
+	assert_true(cg_kill(&g.files));
+	assert_memory_equal(read_file(group_of(bare), "cgroup.kill"), "1", 1);
+	/* The clone put it there already; v1 trees are always entered. */
+	assert_int_equal(cg_group_add_pid(&l, &g, 123, true, &err), 0);
+	assert_memory_equal(
+	    read_file(group_of(dirs[CG_PIDS]), "cgroup.procs"), "123", 3);
+	assert_memory_equal(read_file(group_of(bare), "cgroup.procs"), "0", 1);
+	cg_files_close(&g.files);
+	cg_layout_close(&l);
+}
+
+static void
+test_a_missing_controller_is_named(void **state)
+{
+	const char *const dirs[CG__COUNT] = { tree("memory", v1_memory), NULL,
+		tree("cpu", v1_cpu), tree("cpuacct", v1_cpuacct), NULL };
+	const int versions[CG__COUNT] = { 1, 0, 1, 1, 0 };
+	struct cg_layout l;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(cg_layout_open_dirs(&l, dirs, versions, &err), -1);
+	assert_int_equal(err.code, ERR_SANDBOX);
+	assert_non_null(strstr(err.msg, "pids"));
+}
+
+static void
+test_a_group_without_a_needed_file_is_an_error(void **state)
+{
+	static const char *const no_limit[] = { "memory.oom_control", NULL };
+	const char *const dirs[CG__COUNT] = { tree("nolimit", no_limit),
+		tree("pids", v1_pids), tree("cpu", v1_cpu),
+		tree("cpuacct", v1_cpuacct), NULL };
+	const int versions[CG__COUNT] = { 1, 1, 1, 1, 0 };
+	struct cg_layout l;
+	struct cg_group g;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(cg_layout_open_dirs(&l, dirs, versions, &err), 0);
+	assert_int_equal(cg_group_make(&l, "g", &g, &err), -1);
+	assert_non_null(strstr(err.msg, "memory.limit_in_bytes"));
+	cg_layout_close(&l);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	(void)snprintf(command, sizeof(command), "rm -rf %s", root);
+	return system(command);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    test_v1_controllers_are_written_in_their_own_words),
+		cmocka_unit_test(test_v1_figures_are_read_with_their_units),
+		cmocka_unit_test(test_v2_has_one_tree_for_all),
+		cmocka_unit_test(
+		    test_hybrid_takes_limits_from_v1_and_kill_from_v2),
+		cmocka_unit_test(test_a_missing_controller_is_named),
+		cmocka_unit_test(
+		    test_a_group_without_a_needed_file_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
