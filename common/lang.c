@@ -147,6 +147,7 @@ read_requires(void *dst, const json_t *v, const char *name, struct err *err)
 		size_t k = 0;
 
 		while (k < ARRAY_LEN(known) &&
+		       /* NOLINTNEXTLINE(*NonNull*): read_list() filled it */
 		       strcmp(known[k], list->items[i]) != 0)
 			k++;
 		if (k == ARRAY_LEN(known))
@@ -398,6 +399,7 @@ static int
 name_add(struct lang_registry *reg, const struct lang *l, const char *prefix,
     const char *word, struct err *err)
 {
+	/* NOLINTNEXTLINE(*NonNull*): names of a record are never NULL */
 	size_t len = strlen(prefix) + strlen(word) + 1;
 	struct name *n = xcalloc(1, sizeof(*n) + len);
 	const struct lang *other;
@@ -503,9 +505,10 @@ static bool
 shell_called(const struct shell *s, const char *name)
 {
 	for (size_t i = 0; i < s->aliases.n; i++)
+		/* NOLINTNEXTLINE(*NonNull*): all fields were read */
 		if (strcmp(s->aliases.items[i], name) == 0)
 			return true;
-	return strcmp(s->name, name) == 0;
+	return strcmp(s->name, name) == 0; /* NOLINT(*NonNull*): the same */
 }
 
 /* Every name leads to one shell; s is the last that was read. */

@@ -286,8 +286,10 @@ store_eval(struct store *s, enum store_script_id script,
 	auto_free void *many_argv = NULL, *many_lens = NULL;
 
 	if (n > ARGS_MAX) {
-		argv = many_argv = calloc(n + 4, sizeof(*argv));
-		lens = many_lens = calloc(n + 4, sizeof(*lens));
+		many_argv = calloc(n + 4, sizeof(*argv));
+		many_lens = calloc(n + 4, sizeof(*lens));
+		argv = many_argv;
+		lens = many_lens;
 		if (!argv || !lens)
 			abort();
 	}

@@ -44,6 +44,8 @@ static const struct {
 	    "memory.max", O_WRONLY, true },
 	[CG_FILE_SWAP_LIMIT] = { CG_MEMORY, "memory.memsw.limit_in_bytes",
 	    "memory.swap.max", O_WRONLY, false },
+	[CG_FILE_SOCKET_LIMIT] = { CG_MEMORY, "memory.kmem.tcp.limit_in_bytes",
+	    NULL, O_WRONLY, false },
 	[CG_FILE_MEMORY_PEAK] = { CG_MEMORY, "memory.max_usage_in_bytes",
 	    "memory.peak", O_RDWR, false },
 	[CG_FILE_MEMORY_EVENTS] = { CG_MEMORY, "memory.oom_control",
@@ -154,11 +156,14 @@ kill_leftovers(int dirfd)
 {
 	auto_close int fd = openat(dirfd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	auto_fclose FILE *f = fd >= 0 ? fdopen(steal_fd(&fd), "re") : NULL;
-	int pid;
+	char line[32];
 
-	while (f && fscanf(f, "%d", &pid) == 1)
+	while (f && fgets(line, sizeof(line), f)) {
+		long pid = strtol(line, NULL, 10);
+
 		if (pid > 1)
-			(void)kill(pid, SIGKILL);
+			(void)kill((pid_t)pid, SIGKILL);
+	}
 }
 
 /* Groups of sandboxes that an earlier, killed process had. */
@@ -462,6 +467,23 @@ speaks_v2(const struct cg_files *f, enum cg_file k)
 }
 
 /*
+ * v1 does not count what sockets hold until it is told a limit for that, and
+ * then counts it apart from memory.
+ */
+static int
+set_sockets(const struct cg_files *f, uint64_t memory_bytes, struct err *err)
+{
+	enum { SHARE = 4 };
+	char text[32];
+
+	if (f->fd[CG_FILE_SOCKET_LIMIT] < 0)
+		return 0;
+	(void)snprintf(text, sizeof(text), "%llu",
+	    (unsigned long long)memory_bytes / SHARE);
+	return put(f->fd[CG_FILE_SOCKET_LIMIT], text, "socket limit", err);
+}
+
+/*
  * v1 wants memory <= memory+swap at every moment, and we do not know which way
  * the limit moves: memory is tried first, and again after memory+swap.
  */
@@ -472,6 +494,8 @@ cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err)
 	bool v2 = speaks_v2(f, CG_FILE_MEMORY_LIMIT);
 	char text[32];
 
+	if (set_sockets(f, bytes, err) < 0)
+		return -1;
 	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
 	if (v2 && swap &&
 	    put(f->fd[CG_FILE_SWAP_LIMIT], "0", "swap limit", err) < 0)

@@ -66,10 +66,12 @@ static bool
 try_kernel(struct trial *t)
 {
 	struct utsname u;
-	int major = 0, minor = 0;
+	long major, minor;
+	char *dot;
 
 	(void)uname(&u);
-	(void)sscanf(u.release, "%d.%d", &major, &minor);
+	major = strtol(u.release, &dot, 10);
+	minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : 0;
 	return found(
 	    t, major > 5 || (major == 5 && minor >= 19), "Linux %s", u.release);
 }

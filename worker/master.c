@@ -329,7 +329,7 @@ on_wire(uv_poll_t *p, int status, int events)
 static void
 write_instances(const struct master *m)
 {
-	auto_buf struct buf text = { .cap = DEAD_MAX * 2 };
+	auto_buf struct buf text = { .cap = (size_t)DEAD_MAX * 2 };
 	char path[PATH_MAX];
 	struct err err;
 

@@ -39,7 +39,7 @@ long
 node_max_vcpu(const struct settings *s)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-	long by_memory = pages / (1024 * 1024 / page) / JOB_MEMORY_PER_VCPU_MB;
+	long by_memory = pages / (1024L * 1024 / page) / JOB_MEMORY_PER_VCPU_MB;
 	long n = cores() < by_memory ? cores() : by_memory;
 
 	if (s->worker_max_vcpu > 0)
