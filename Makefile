@@ -117,14 +117,18 @@ $(B)/tests/unit/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
 
 # ---- trying it ----
 
-run: deps-run languages all ## install what is missing, start a farm, run an example
+JOBS = $(shell nproc)
+
+run: ## install what is missing, build, start a farm, run an example
+	@scripts/install-deps run
+	@scripts/languages install small
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@scripts/farm start
 	@scripts/farm example
 stop: ## stop the farm that `make run` started
 	@scripts/farm stop
-deps-%:
-	@scripts/install-deps $*
-languages: | deps-run ## install the small tier of languages
+languages: ## install the small tier of languages
+	@scripts/install-deps run
 	@scripts/languages install small
 
 # ---- tests ----
@@ -140,21 +144,27 @@ $(B)/test_%: $(B)/tests/unit/test_%.o $(TEST_LIBS)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIBS) $(GATEWAY_LIBS) \
 	    $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
 
-test: deps-test languages ## install what tests need, build, run every test
-	@$(MAKE) --no-print-directory all tests
+test: ## install what tests need, build, run every test
+	@scripts/install-deps test
+	@scripts/languages install small
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@scripts/run-tests all
 tests: $(TESTS)
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
-lint: deps-lint ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
+lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
+	@scripts/install-deps lint
 	@scripts/lint
-asan: deps-lint ## unit tests and end-to-end tests under address and undefined
-	@$(MAKE) --no-print-directory B=build/asan SAN=address,undefined all tests
+asan: ## unit tests and end-to-end tests under address and undefined
+	@scripts/install-deps test lint
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/asan SAN=address,undefined all tests
 	@BUILD=build/asan scripts/run-tests all
-fuzz: deps-lint ## every fuzz target for FUZZ_SECONDS (60)
+fuzz: ## every fuzz target for FUZZ_SECONDS (60)
+	@scripts/install-deps lint
 	@scripts/fuzz $${FUZZ_SECONDS:-60}
-clang: deps-lint ## the whole build with clang, warnings are errors
-	@$(MAKE) --no-print-directory B=build/clang CC=clang WERROR=-Werror all tests
+clang: ## the whole build with clang, warnings are errors
+	@scripts/install-deps test lint
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/clang CC=clang WERROR=-Werror all tests
 format: ## clang-format in place
 	clang-format -i $(wildcard common/*.[ch] sandbox/*.[ch] worker/*.[ch] \
 	    gateway/*.[ch] scheduler/*.[ch] cli/*.[ch] tests/*/*.c)
