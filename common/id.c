@@ -31,7 +31,7 @@ id_new_job(char ret_id[ID_MAX])
 {
 	uint64_t ms = (uint64_t)clock_wall_ms();
 
-	(void)strcpy(ret_id, "job_");
+	(void)stpcpy(ret_id, "job_");
 	for (size_t i = 4 + JOB_DIGITS; i-- > 4; ms /= 10)
 		ret_id[i] = (char)('0' + ms % 10);
 	ret_id[4 + JOB_DIGITS] = '_';

@@ -61,8 +61,8 @@ struct store {
 	bool up;
 	bool closing;
 	char sha[STORE__COUNT][SHA_LEN + 1];
-	TAILQ_HEAD(, call) calls;
-	STAILQ_HEAD(, subscription) subs;
+	TAILQ_HEAD(call_queue, call) calls;
+	STAILQ_HEAD(sub_list, subscription) subs;
 };
 
 static void connect_now(struct store *s);

@@ -83,7 +83,7 @@ struct master {
 	struct child *children;
 	unsigned n_children;
 	unsigned next_serial;
-	LIST_HEAD(, unit) units;
+	LIST_HEAD(unit_list, unit) units;
 	struct buf can;  /* languages that work, as the first worker said */
 	struct buf dead; /* instances whose jobs must be given back */
 	uv_signal_t term, intr, hup;

@@ -49,13 +49,13 @@ struct worker {
 
 	/* slots.c */
 	uv_poll_t wire;
-	TAILQ_HEAD(, slot) ready;
-	TAILQ_HEAD(, task) hungry; /* tasks that wait for a sandbox */
+	TAILQ_HEAD(slot_queue, slot) ready;
+	TAILQ_HEAD(task_queue, task) hungry; /* tasks that wait for a sandbox */
 	size_t n_ready, n_hungry;
 	size_t asked; /* sandboxes asked for and not yet here */
 
 	/* task.c */
-	LIST_HEAD(, task) tasks;
+	LIST_HEAD(task_list, task) tasks;
 	size_t n_tasks; /* jobs; canaries are not counted */
 
 	/* canary.c */

@@ -112,8 +112,8 @@ test_secrets_of_proc_are_masked(void **state)
 	for (size_t i = 0; i < sizeof(masked) / sizeof(masked[0]); i++) {
 		char path[64];
 
-		(void)snprintf(path, sizeof(path), "/tmp/root/proc/%s",
-		    masked[i]);
+		(void)snprintf(
+		    path, sizeof(path), "/tmp/root/proc/%s", masked[i]);
 		assert_true(where(&p, OP_MASK, path) < p.n);
 	}
 	assert_true(where(&p, OP_READONLY, "/tmp/root/proc/sys") < p.n);
