@@ -635,6 +635,14 @@ start(struct master *m, struct err *err)
 	return proc_lock_down(PROC_master, err);
 }
 
+static void
+close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
 int
 master_main(const struct settings *s, const char *conf_path)
 {
@@ -657,6 +665,9 @@ master_main(const struct settings *s, const char *conf_path)
 	start_children(&m);
 	(void)uv_run(&m.loop, UV_RUN_DEFAULT);
 	kill_units(&m);
+	uv_walk(&m.loop, close_handle, NULL);
+	(void)uv_run(&m.loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&m.loop);
 	write_instances(&m);
 	sandbox_host_close(m.host);
 	free(m.children);

@@ -23,7 +23,7 @@ static char root[] = "/tmp/test-cgroup-XXXXXX";
 static void
 write_file(const char *dir, const char *name, const char *text)
 {
-	char path[PATH_MAX];
+	char path[2 * PATH_MAX];
 	FILE *f;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -37,7 +37,7 @@ static char *
 read_file(const char *dir, const char *name)
 {
 	static char text[256];
-	char path[PATH_MAX];
+	char path[2 * PATH_MAX];
 	size_t n;
 	FILE *f;
 
@@ -56,11 +56,11 @@ tree(const char *name, const char *const *files)
 {
 	static char paths[8][PATH_MAX];
 	static unsigned next;
-	char *path = paths[next++ % 8], group[PATH_MAX + 8];
+	char *path = paths[next++ % 8], group[PATH_MAX];
 
 	(void)snprintf(path, PATH_MAX, "%s/%s", root, name);
 	(void)mkdir(path, 0755);
-	(void)snprintf(group, sizeof(group), "%s/g", path);
+	(void)snprintf(group, sizeof(group), "%s/%s/g", root, name);
 	(void)mkdir(group, 0755);
 	for (; *files; files++)
 		write_file(group, *files, "0\n");
