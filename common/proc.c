@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,11 @@
 #include "cleanup.h"
 #include "io.h"
 
-enum { CAPS_MAX = 16, CAP_NAME_MAX = 32 };
+enum {
+	CAPS_MAX = 16,
+	CAP_NAME_MAX = 32,
+	LARGE_BLOCK = 128 << 10, /* glibc's own first threshold */
+};
 
 static const struct {
 	const char *name;
@@ -129,6 +134,12 @@ proc_lock_down(enum proc_kind kind, struct err *err)
 	const struct rlimit no_core = { 0, 0 };
 	struct rlimit files;
 
+	/*
+	 * Said once, the threshold stays: else glibc raises it with each large
+	 * block that is freed, and a daemon keeps the memory of its largest
+	 * requests for ever.
+	 */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(err, "set no_new_privs");
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)

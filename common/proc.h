@@ -27,7 +27,8 @@ int proc_find_user(
 
 /*
  * no_new_privs, the capabilities of procs.def and no others (bounding set
- * too), no core files, open files up to the hard limit.
+ * too), no core files, open files up to the hard limit, and large blocks of
+ * memory go back to the system when they are freed.
  */
 int proc_lock_down(enum proc_kind kind, struct err *err);
 
