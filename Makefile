@@ -93,12 +93,13 @@ $(B)/unfarm: $(call obj,$(UNFARM_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
 # Never sanitized: it is the sandbox's own code and must stay small.
-$(B)/sandbox-init: $(INIT_SRC) common/msg.c common/err.c
+$(B)/sandbox-init: $(INIT_SRC) common/msg.c common/err.c \
+    $(wildcard sandbox/*.h sandbox/*.def common/*.h common/*.def)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -Isandbox -std=gnu17 \
+	$(Q)$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -iquote sandbox -std=gnu17 \
 	    -Os -g $(WARN) $(WERROR) -fstack-protector-strong -static \
-	    -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $^
+	    -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $(filter %.c,$^)
 
 $(B)/gen/scripts.c: $(wildcard conf/redis/*.lua) common/scripts.def scripts/embed-lua
 	@mkdir -p $(@D)
@@ -110,7 +111,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/unit/%.o: CPPFLAGS += -Isandbox
+$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/unit/%.o: CPPFLAGS += -iquote sandbox
 $(B)/tests/unit/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))

@@ -52,6 +52,7 @@ void cg_layout_close(struct cg_layout *l);
 enum cg_file {
 	CG_FILE_MEMORY_LIMIT,
 	CG_FILE_SWAP_LIMIT,
+	CG_FILE_SOCKET_LIMIT, /* v1 only: v2 counts buffers as memory */
 	CG_FILE_MEMORY_PEAK,
 	CG_FILE_MEMORY_EVENTS,
 	CG_FILE_PIDS_LIMIT,

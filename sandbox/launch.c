@@ -1,7 +1,8 @@
 /*
  * launch.c - from nothing to a ready sandbox.
  *
- * clone3() makes the new namespaces.  The child waits for one byte, which says
+ * clone3() makes the new namespaces.  The child hands over its user namespace
+ * (we may not look for it ourselves) and waits for one byte, which says
  * that its user namespace is mapped and that it is in its cgroup; only then it
  * becomes root of the namespace and executes sandbox-init.  The parent then
  * sends the plan with the id-mapped trees, and is done: init says READY.
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -37,6 +39,17 @@ struct sandbox {
 
 /* ---- the child, before it executes init ---- */
 
+static int
+send_userns(int control)
+{
+	int fd = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+	struct err err;
+
+	if (fd < 0)
+		return -1;
+	return msg_send(control, PROTO_USERNS, NULL, &fd, 1, &err);
+}
+
 static void
 child(int control, int init_fd)
 {
@@ -44,6 +57,8 @@ child(int control, int init_fd)
 	char *const envp[] = { NULL };
 	char go;
 
+	if (send_userns(control) < 0)
+		_exit(6);
 	if (read(control, &go, 1) != 1)
 		_exit(1);
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
@@ -63,6 +78,12 @@ child(int control, int init_fd)
 
 /* ---- the parent ---- */
 
+static uint32_t
+first_uid(const struct sandbox *sb)
+{
+	return sb->host->uid_base + (uint32_t)sb->range * RANGE_SIZE;
+}
+
 static int
 write_map(pid_t pid, const char *name, uint32_t first, struct err *err)
 {
@@ -79,14 +100,51 @@ write_map(pid_t pid, const char *name, uint32_t first, struct err *err)
 }
 
 static int
-open_userns(pid_t pid, struct err *err)
+receive_userns(int control, struct err *err)
 {
-	char path[64];
-	int fd;
+	auto_free struct msg *m = malloc(sizeof(*m));
+	int r;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 ? fd : err_errno(err, "open user namespace");
+	if (!m)
+		abort();
+	r = msg_recv(control, m, err);
+	if (r < 0)
+		return -1;
+	if (r == 0 || m->hdr.type != PROTO_USERNS || m->n_fds != 1) {
+		if (r > 0)
+			msg_close_fds(m);
+		return err_set(err, ERR_SANDBOX, 0, "no user namespace");
+	}
+	return steal_fd(&m->fds[0]);
+}
+
+/*
+ * The kernel counts inotify instances, queued signals and message queues by the
+ * user who made the namespace, too: one of its own for each sandbox, or a job
+ * could take what all others and root need.  Changing the effective user clears
+ * the effective capabilities, which joining the cgroup needs.
+ */
+static pid_t
+clone_as(uid_t owner, struct clone_args *args)
+{
+	cap_t caps = cap_get_proc();
+	pid_t pid = -1;
+	int why;
+
+	if (!caps || syscall(SYS_setresuid, -1, owner, -1) < 0) {
+		(void)cap_free(caps);
+		return -1;
+	}
+	if (cap_set_proc(caps) == 0)
+		pid = sys_clone3(args);
+	if (pid == 0)
+		return 0;
+	why = errno;
+	(void)cap_free(caps);
+	if (syscall(SYS_setresuid, -1, 0, -1) < 0)
+		abort();
+	errno = why;
+	return pid;
 }
 
 static int
@@ -107,7 +165,7 @@ start_child(struct sandbox *sb, int theirs, bool *ret_in_group, struct err *err)
 		args.cgroup = (uint64_t)group;
 	}
 	*ret_in_group = group >= 0;
-	sb->pid = sys_clone3(&args);
+	sb->pid = clone_as(first_uid(sb), &args);
 	if (sb->pid == 0)
 		child(theirs, sb->host->init_fd);
 	if (sb->pid < 0)
@@ -155,7 +213,7 @@ send_setup(struct sandbox *sb, const int *trees, struct err *err)
 static int
 set_up(struct sandbox *sb, int theirs, struct err *err)
 {
-	uint32_t first = sb->host->uid_base + (uint32_t)sb->range * RANGE_SIZE;
+	uint32_t first = first_uid(sb);
 	auto_close int userns = -1;
 	int trees[HOST_TREES_MAX], r;
 	bool in_group;
@@ -167,7 +225,7 @@ set_up(struct sandbox *sb, int theirs, struct err *err)
 	    cg_group_add_pid(
 		&sb->host->cgroups, &sb->group, sb->pid, in_group, err) < 0)
 		return -1;
-	userns = open_userns(sb->pid, err);
+	userns = receive_userns(sb->control, err);
 	if (userns < 0 || host_clone_trees(sb->host, userns, trees, err) < 0)
 		return -1;
 	r = send_setup(sb, trees, err);

@@ -160,7 +160,7 @@ add_devices(struct plan *p)
 		(void)add_inside(
 		    p, OP_SYMLINK, "", links[i].dst, links[i].target);
 	(void)add_inside(p, OP_DEVPTS, "", "/dev/pts",
-	    "newinstance,ptmxmode=0666,mode=0620");
+	    "newinstance,ptmxmode=0666,mode=0620,max=64");
 }
 
 /* The lists follow what container runtimes hide and protect (OCI defaults). */

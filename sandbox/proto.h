@@ -29,6 +29,8 @@ enum proto_type {
 	PROTO_FILE,
 	/* -> u32 truncated */
 	PROTO_COLLECTED,
+	/* -> no payload; fd: its user namespace (the launcher's child) */
+	PROTO_USERNS,
 };
 
 enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };

@@ -13,6 +13,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -145,6 +147,56 @@ add_sockets(scmp_filter_ctx ctx)
 	return r;
 }
 
+/*
+ * Of the internet's protocols TCP and UDP: asking for another one may load a
+ * module that nobody on this host uses.
+ */
+static int
+add_protocols(scmp_filter_ctx ctx)
+{
+	static const unsigned families[] = { AF_INET, AF_INET6 };
+	const uint32_t no = SCMP_ACT_ERRNO(EPROTONOSUPPORT);
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket),
+	    1, arg(1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_PACKET));
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(families); i++) {
+		for (unsigned n = 1; r == 0 && n < IPPROTO_UDP; n++)
+			if (n != IPPROTO_TCP)
+				r = seccomp_rule_add(ctx, no, SCMP_SYS(socket),
+				    2, arg(0, SCMP_CMP_EQ, families[i], 0),
+				    arg(2, SCMP_CMP_EQ, n, 0));
+		if (r == 0)
+			r = seccomp_rule_add(ctx, no, SCMP_SYS(socket), 2,
+			    arg(0, SCMP_CMP_EQ, families[i], 0),
+			    arg(2, SCMP_CMP_GT, IPPROTO_UDP, 0));
+	}
+	return r;
+}
+
+/*
+ * init has the job's uid, so the kernel would let the job limit and starve it.
+ * Its number is 1, and PRIO_USER means it too.
+ */
+static int
+add_init_guard(scmp_filter_ctx ctx)
+{
+	static const int by_pid[] = { SCMP_SYS(prlimit64),
+		SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_setscheduler),
+		SCMP_SYS(sched_setparam), SCMP_SYS(sched_setattr) };
+	const uint32_t no = SCMP_ACT_ERRNO(EPERM);
+	int r = seccomp_rule_add(ctx, no, SCMP_SYS(setpriority), 1,
+	    arg(0, SCMP_CMP_MASKED_EQ, 0xffffffff, PRIO_USER));
+
+	if (r == 0)
+		r = seccomp_rule_add(ctx, no, SCMP_SYS(setpriority), 2,
+		    arg(0, SCMP_CMP_MASKED_EQ, 0xffffffff, PRIO_PROCESS),
+		    arg(1, SCMP_CMP_MASKED_EQ, 0xffffffff, 1));
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(by_pid); i++)
+		r = seccomp_rule_add(ctx, no, by_pid[i], 1,
+		    arg(0, SCMP_CMP_MASKED_EQ, 0xffffffff, 1));
+	return r;
+}
+
 /* Typing into a terminal that is not one's own, and old personalities. */
 static int
 add_odd_ones(scmp_filter_ctx ctx)
@@ -183,6 +235,10 @@ export_table(struct err *err)
 		r = add_namespaces(ctx);
 	if (r == 0)
 		r = add_sockets(ctx);
+	if (r == 0)
+		r = add_protocols(ctx);
+	if (r == 0)
+		r = add_init_guard(ctx);
 	if (r == 0)
 		r = add_odd_ones(ctx);
 	if (r == 0)
