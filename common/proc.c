@@ -47,6 +47,21 @@ proc_find_user(
 	return 0;
 }
 
+static int drop_bounding(const cap_value_t *keep, int n, struct err *err);
+
+/* While we may: later only root could. */
+static int
+forget_capabilities(struct err *err)
+{
+	cap_t caps = cap_get_proc();
+	cap_flag_value_t may = CAP_CLEAR;
+
+	if (caps)
+		(void)cap_get_flag(caps, CAP_SETPCAP, CAP_EFFECTIVE, &may);
+	(void)cap_free(caps);
+	return may == CAP_SET ? drop_bounding(NULL, 0, err) : 0;
+}
+
 int
 proc_drop_user(const char *user, struct err *err)
 {
@@ -57,6 +72,8 @@ proc_drop_user(const char *user, struct err *err)
 		return -1;
 	if (geteuid() == uid && getuid() == uid)
 		return 0;
+	if (forget_capabilities(err) < 0)
+		return -1;
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 	    setresuid(uid, uid, uid) < 0)
 		return err_errno(err, "become `%s`", user);
