@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -71,6 +72,8 @@ stream_open(
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_errno(err, "make a pipe");
 	(void)fcntl(p[0], F_SETFL, O_NONBLOCK);
+	/* "> /dev/stderr" opens it anew, as another user than us. */
+	(void)fchmod(p[1], 0222);
 	s->task = t;
 	s->fd = p[0];
 	s->total = 0;

@@ -30,6 +30,7 @@ enum {
 	BEAT_LIFETIME_MS = 15000,
 	RETRY_FIRST_MS = 100,
 	RETRY_MAX_MS = 2000,
+	LARGE_RESULT = 256 << 10,
 	TAKE_MAX = 16, /* jobs of one take: others want some too */
 };
 
@@ -37,11 +38,12 @@ enum {
 
 struct report {
 	uv_timer_t timer; /* the next try */
+	uv_work_t work;   /* writing a large result */
 	struct worker *worker;
 	char id[64], lease[96], ttl[24];
 	const char *status, *reason;
-	char *message; /* owned */
-	char *text;    /* owned: the result */
+	struct job_result result; /* owned */
+	char *text;               /* owned: the result as JSON */
 	int64_t backoff_ms;
 };
 
@@ -51,7 +53,7 @@ on_report_closed(uv_handle_t *h)
 	struct report *r = h->data;
 	struct worker *w = r->worker;
 
-	free(r->message);
+	job_result_done(&r->result);
 	free(r->text);
 	free(r);
 	w->n_tasks--;
@@ -91,7 +93,8 @@ static void
 report_send(struct report *r)
 {
 	store_eval_str(r->worker->store, STORE_finish, on_reported, r, r->id,
-	    r->lease, r->status, r->reason, r->message, r->text, r->ttl, NULL);
+	    r->lease, r->status, r->reason,
+	    r->result.message ? r->result.message : "", r->text, r->ttl, NULL);
 }
 
 static void
@@ -107,10 +110,40 @@ log_task(const struct task *t, const struct job_step *last)
 	    t->result.message ? "\"" : "");
 }
 
-static struct report *
-report_new(struct worker *w, const char *id, const char *lease,
-    enum job_reason reason, const char *message, char *text)
+static size_t
+result_size(const struct job_result *res)
 {
+	size_t n = res->out.len + res->err.len;
+
+	for (size_t i = 0; i < res->n_artifacts; i++)
+		n += res->artifacts[i].content.len;
+	return n;
+}
+
+static void
+encode(uv_work_t *work)
+{
+	struct report *r = work->data;
+
+	r->text = job_result_encode(&r->result);
+}
+
+static void
+on_encoded(uv_work_t *work, int status)
+{
+	(void)status;
+	report_send(work->data);
+}
+
+/*
+ * Takes the result.  Writing megabytes as JSON takes long enough to make other
+ * jobs' deadlines late, so a thread of libuv's pool does it.
+ */
+static void
+report(
+    struct worker *w, const char *id, const char *lease, struct job_result *res)
+{
+	enum job_reason reason = job_result_last(res)->reason;
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (!r)
@@ -118,16 +151,20 @@ report_new(struct worker *w, const char *id, const char *lease,
 	r->worker = w;
 	r->status = job_state_name(job_reason_state(reason));
 	r->reason = job_reason_name(reason);
-	r->message = strdup(message ? message : "");
-	r->text = text;
+	r->result = *res;
+	*res = (struct job_result){ .layers = NULL };
 	r->backoff_ms = RETRY_FIRST_MS;
 	(void)snprintf(r->id, sizeof(r->id), "%s", id);
 	(void)snprintf(r->lease, sizeof(r->lease), "%s", lease);
 	(void)snprintf(r->ttl, sizeof(r->ttl), "%ld",
 	    w->settings.job_result_seconds * 1000);
 	(void)uv_timer_init(&w->loop, &r->timer);
-	r->timer.data = r;
-	return r;
+	r->timer.data = r->work.data = r;
+	if (result_size(&r->result) > LARGE_RESULT &&
+	    uv_queue_work(&w->loop, &r->work, encode, on_encoded) == 0)
+		return;
+	encode(&r->work);
+	report_send(r);
 }
 
 /*
@@ -155,15 +192,13 @@ static void
 on_task_done(struct task *t, void *ctx)
 {
 	struct worker *w = ctx;
-	const struct job_step *last = job_result_last(&t->result);
 
 	if (t->given_back || t->lost) {
 		give_back(w, t);
 		return;
 	}
-	log_task(t, last);
-	report_send(report_new(w, t->id, t->lease, last->reason,
-	    t->result.message, job_result_encode(&t->result)));
+	log_task(t, job_result_last(&t->result));
+	report(w, t->id, t->lease, &t->result);
 }
 
 /* ---- jobs in ---- */
@@ -177,8 +212,8 @@ refuse(struct worker *w, const char *id, const char *lease, const char *why)
 				      .exit_code = 127 } };
 
 	log_err(NULL, "job refused: %s|job=%s", why, id);
-	report_send(report_new(
-	    w, id, lease, REASON_unstartable, why, job_result_encode(&res)));
+	res.message = strdup(why);
+	report(w, id, lease, &res);
 }
 
 static void
