@@ -53,7 +53,14 @@ fill_config(
 static int
 print_plan(const struct sandbox_config *cfg, struct err *err)
 {
-	struct sandbox_host *h = sandbox_host_open(cfg, err);
+	struct sandbox_config trial = *cfg;
+	struct sandbox_host *h;
+	char group[SETTINGS_STR_MAX + 8];
+
+	/* Not the farm's own group: it may be running. */
+	(void)snprintf(group, sizeof(group), "%s-plan", cfg->cgroup);
+	trial.cgroup = group;
+	h = sandbox_host_open(&trial, err);
 
 	if (!h)
 		return -1;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -246,6 +247,12 @@ open_tree(struct cg_layout *l, int k, const char *root, struct err *err)
 	if (l->dirfd[k] < 0)
 		return err_errno(
 		    err, "open control group `%s` in %s", l->name, root);
+	/* Held until we end, however that is: two farms would kill each other. */
+	if (k == CG_MEMORY && flock(l->dirfd[k], LOCK_EX | LOCK_NB) < 0)
+		return err_set(err, ERR_SANDBOX, 0,
+		    "control group `%s` belongs to a farm that runs: stop it, "
+		    "or set sandbox.cgroup to another name",
+		    l->name);
 	remove_leftovers(l->dirfd[k]);
 	if (l->version[k] == 2)
 		enable_controllers(l->dirfd[k]);

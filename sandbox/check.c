@@ -219,20 +219,20 @@ run_true(struct box *b, struct err *err)
 	return false;
 }
 
-static bool
-try_in(struct sandbox_host *h, struct err *err)
+int
+sandbox_host_try(struct sandbox_host *h, struct err *err)
 {
-	struct sandbox *sb = sandbox_launch(h, 1, err);
+	struct sandbox *sb = sandbox_launch(h, 0, err);
 	struct box *b = NULL;
 	bool ok;
 
 	if (!sb)
-		return false;
+		return -1;
 	ok = wait_ready(sb, err) && (b = adopt_copy(sb, err)) != NULL &&
 	     run_true(b, err);
 	box_free(b);
 	sandbox_free(sb);
-	return ok;
+	return ok ? 0 : -1;
 }
 
 static bool
@@ -250,7 +250,7 @@ try_sandbox(struct trial *t)
 		return found(t, false, "mkdtemp: %s", strerror(errno));
 	cfg.skeleton = skeleton;
 	h = sandbox_host_open(&cfg, &err);
-	ok = h && try_in(h, &err);
+	ok = h && sandbox_host_try(h, &err) == 0;
 	if (ok)
 		(void)found(t, true, "%s", sandbox_host_layers(h));
 	else

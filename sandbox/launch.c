@@ -211,15 +211,17 @@ send_setup(struct sandbox *sb, const int *trees, struct err *err)
 }
 
 static int
-set_up(struct sandbox *sb, int theirs, struct err *err)
+set_up(struct sandbox *sb, int *theirs, struct err *err)
 {
 	uint32_t first = first_uid(sb);
 	auto_close int userns = -1;
 	int trees[HOST_TREES_MAX], r;
 	bool in_group;
 
-	if (start_child(sb, theirs, &in_group, err) < 0)
+	if (start_child(sb, *theirs, &in_group, err) < 0)
 		return -1;
+	/* Only the child holds its end now: its death is told by EOF. */
+	(void)close(steal_fd(theirs));
 	if (write_map(sb->pid, "uid_map", first, err) < 0 ||
 	    write_map(sb->pid, "gid_map", first, err) < 0 ||
 	    cg_group_add_pid(
@@ -276,7 +278,7 @@ sandbox_launch(struct sandbox_host *host, unsigned serial, struct err *err)
 	}
 	sb->control = sv[0];
 	theirs = sv[1];
-	if (set_up(sb, theirs, err) < 0 ||
+	if (set_up(sb, &theirs, err) < 0 ||
 	    fcntl(sb->control, F_SETFL, O_NONBLOCK) < 0) {
 		(void)err_wrap(err, "launch sandbox");
 		sandbox_free(sb);

@@ -60,6 +60,9 @@ const char *sandbox_host_layers(const struct sandbox_host *host);
 /* The set-up of a sandbox, one operation a line, as it would be executed. */
 void sandbox_host_print_plan(const struct sandbox_host *host, FILE *out);
 
+/* Makes one sandbox and runs `true` in it; -1 with the step that failed. */
+int sandbox_host_try(struct sandbox_host *host, struct err *err);
+
 /* One thing this host can or cannot do for isolation (`unfarm doctor`). */
 struct sandbox_check {
 	const char *name;
