@@ -21,6 +21,7 @@ enum {
 	CANARY_TTL = 20,
 	NAMES_MAX = 16 << 10,
 	ANNOUNCE_EVERY = 8,
+	RETRIES = 64, /* of all canaries together, while sandboxes fail */
 };
 
 struct canary {
@@ -28,11 +29,13 @@ struct canary {
 	struct registry *registry;
 	size_t next;    /* record to look at */
 	size_t running; /* canaries under way */
-	size_t passed, failed;
+	size_t passed, failed, retried;
+	bool keep; /* a list is on offer: replace it only when all is tried */
 	struct buf names; /* of those that passed */
 };
 
 static void step(struct canary *c);
+static void try(struct canary *c, const struct lang *l);
 
 static void
 announce(struct canary *c)
@@ -88,11 +91,18 @@ on_done(struct task *t, void *ctx)
 	struct canary *c = ctx;
 
 	c->running--;
+	if ((t->lost || t->given_back) && t->registry == c->registry &&
+	    c->retried < RETRIES) {
+		/* It had no sandbox: that says nothing of the language. */
+		c->retried++;
+		try(c, t->lang);
+		return;
+	}
 	if (as_expected(t)) {
 		c->passed++;
 		if (buf_addf(&c->names, "%s ", t->lang->name) < 0)
 			log_warn(NULL, "too many languages");
-		if (c->passed % ANNOUNCE_EVERY == 0)
+		if (!c->keep && c->passed % ANNOUNCE_EVERY == 0)
 			announce(c);
 	} else {
 		c->failed++;
@@ -144,6 +154,8 @@ canary_start(struct worker *w)
 		registry_unref(w->canary->registry);
 		w->canary->registry = registry_ref(w->registry);
 		w->canary->next = 0;
+		w->canary->passed = w->canary->failed = 0;
+		w->canary->keep = w->n_can > 0;
 		buf_clear(&w->canary->names);
 		return;
 	}
@@ -152,6 +164,7 @@ canary_start(struct worker *w)
 		abort();
 	c->worker = w;
 	c->registry = registry_ref(w->registry);
+	c->keep = w->n_can > 0;
 	buf_init(&c->names, NAMES_MAX);
 	w->canary = c;
 	step(c);

@@ -185,6 +185,7 @@ give_back(struct worker *w, const struct task *t)
 	log_info(t->log_id, "job given back|why=%s",
 	    t->given_back ? "drain" : "sandbox-died");
 	w->n_tasks--;
+	fetch_more(w);
 	worker_check_drained(w);
 }
 
@@ -263,6 +264,7 @@ on_taken(void *ctx, const redisReply *reply, const struct err *err)
 	if (err) {
 		/* Up again, on_state() comes; until then nothing is to do. */
 		log_debug(NULL, "take: %s", err->msg);
+		worker_check_drained(w);
 		return;
 	}
 	n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
@@ -270,6 +272,7 @@ on_taken(void *ctx, const redisReply *reply, const struct err *err)
 	for (size_t i = 0; i < n; i++)
 		start_job(w, reply->element[i]);
 	fetch_more(w);
+	worker_check_drained(w);
 }
 
 static void
@@ -331,6 +334,8 @@ fetch_pause(struct worker *w, int64_t ms)
 	w->pause_until_ms = clock_mono_ms() + ms;
 	for (t = TAILQ_FIRST(&w->hungry); t; t = next) {
 		next = TAILQ_NEXT(t, hungry);
+		if (!*t->id)
+			continue; /* a canary waits for better times */
 		t->given_back = true;
 		task_kill(t, REASON_cancelled);
 	}
@@ -363,6 +368,49 @@ end_tasks(struct worker *w, const redisReply *ids, const char *why)
 	}
 }
 
+/* A lost lease's job runs elsewhere, or here again under another lease. */
+static void
+end_lost(struct worker *w, const redisReply *lost)
+{
+	for (size_t i = 0; lost && i + 1 < lost->elements; i += 2) {
+		const char *id = store_reply_str(lost->element[i], "");
+		const char *lease = store_reply_str(lost->element[i + 1], "");
+		struct task *t;
+
+		LIST_FOREACH (t, &w->tasks, link)
+			if (strcmp(t->id, id) == 0 &&
+			    strcmp(t->lease, lease) == 0) {
+				log_info(t->log_id, "lease lost, stopping");
+				t->given_back = true;
+				task_kill(t, REASON_cancelled);
+			}
+	}
+}
+
+/*
+ * Cut off from Redis, we cannot know whether a job runs elsewhere already: when
+ * its lease is over by our own clock, we stop it.
+ */
+static void
+end_overdue(struct worker *w)
+{
+	int64_t lease_ms = w->settings.job_lease_seconds * 1000;
+	int64_t now = clock_mono_ms();
+	struct task *t;
+
+	LIST_FOREACH (t, &w->tasks, link) {
+		int64_t since = t->started_us / 1000 > w->renewed_ms
+				    ? t->started_us / 1000
+				    : w->renewed_ms;
+
+		if (!*t->id || t->phase == TASK_DONE || now - since <= lease_ms)
+			continue;
+		log_warn(t->log_id, "lease is over, stopping");
+		t->given_back = true;
+		task_kill(t, REASON_cancelled);
+	}
+}
+
 static void
 on_renewed(void *ctx, const redisReply *reply, const struct err *err)
 {
@@ -370,7 +418,8 @@ on_renewed(void *ctx, const redisReply *reply, const struct err *err)
 
 	if (err)
 		return;
-	end_tasks(w, store_reply_at(reply, 0), "lease lost, stopping the job");
+	w->renewed_ms = w->renew_sent_ms;
+	end_lost(w, store_reply_at(reply, 0));
 	end_tasks(w, store_reply_at(reply, 1), "job cancelled");
 }
 
@@ -385,6 +434,8 @@ on_renew(uv_timer_t *timer)
 
 	if (w->n_tasks == 0)
 		return;
+	end_overdue(w);
+	w->renew_sent_ms = clock_mono_ms();
 	args = calloc(2 + 2 * w->n_tasks, sizeof(*args));
 	if (!args)
 		abort();
@@ -470,6 +521,7 @@ on_beat(uv_timer_t *timer)
 	struct worker *w = timer->data;
 
 	fetch_beat_now(w);
+	slots_ask(w);
 	fetch_more(w); /* after a pause, or a connection that came back */
 }
 
@@ -580,14 +632,4 @@ fetch_start(struct worker *w, struct err *err)
 	(void)uv_timer_start(&w->beat, on_beat, BEAT_MS, BEAT_MS);
 	(void)uv_timer_start(&w->renew, on_renew, renew, renew);
 	return 0;
-}
-
-void
-fetch_stop(struct worker *w)
-{
-	store_free(w->store);
-	store_free(w->blocking);
-	store_free(w->control);
-	uv_close((uv_handle_t *)&w->beat, NULL);
-	uv_close((uv_handle_t *)&w->renew, NULL);
 }

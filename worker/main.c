@@ -97,7 +97,7 @@ worker_set_can(struct worker *w, const char *names)
 void
 worker_check_drained(struct worker *w)
 {
-	if (w->draining && w->n_tasks == 0)
+	if (w->draining && w->n_tasks == 0 && !w->take_in_flight)
 		uv_stop(&w->loop);
 }
 
@@ -169,7 +169,7 @@ share_of(long total, long parts, long index)
 	return n > 0 ? n : 1;
 }
 
-/* argv: index, instance, node, dead instances, languages that work */
+/* argv: index, instance, node, dead instances, languages that work, layers */
 static void
 worker_init(struct worker *w, char **argv)
 {
@@ -180,6 +180,7 @@ worker_init(struct worker *w, char **argv)
 	(void)snprintf(w->instance, sizeof(w->instance), "%s", argv[1]);
 	(void)snprintf(w->node, sizeof(w->node), "%s", argv[2]);
 	w->abandoned = argv[3];
+	w->layers = argv[5];
 	w->slots = share_of(node_slots(s), node_processes(s), index);
 	w->warm = share_of(node_warm(s), node_processes(s), index);
 	w->max_vcpu = node_max_vcpu(s);
@@ -192,6 +193,7 @@ worker_main(const struct settings *s, char **argv)
 {
 	static struct worker w;
 	uv_signal_t term, intr, hup;
+	sigset_t none;
 	struct err err;
 
 	w.settings = *s;
@@ -208,8 +210,10 @@ worker_main(const struct settings *s, char **argv)
 	watch(&w, &term, SIGTERM, on_term);
 	watch(&w, &intr, SIGINT, on_term);
 	watch(&w, &hup, SIGHUP, on_hup);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* held over exec */
 	slots_start(&w);
-	if (w.first && w.n_can == 0)
+	if (w.first) /* what we were told may be only a part */
 		canary_start(&w);
 	(void)uv_run(&w.loop, UV_RUN_DEFAULT);
 	log_info(NULL, "worker ended");
@@ -260,7 +264,7 @@ main(int argc, char **argv)
 	    log_level_from_name(s.farm_log_level) < 0
 		? LOG_INFO
 		: log_level_from_name(s.farm_log_level));
-	if (child && argc - optind == 5)
+	if (child && argc - optind == 6)
 		return worker_main(&s, argv + optind);
 	if (geteuid() != 0) {
 		(void)fputs("unfarm-worker: must be started as root: it makes "

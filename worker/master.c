@@ -38,11 +38,15 @@
 #include "wire.h"
 
 enum {
-	RESPAWN_MS = 500, /* a worker that dies at once is not spun */
+	RESPAWN_MS = 500, /* a worker that dies at once is not spun: */
+	RESPAWN_MAX_MS = 30000,
+	SETTLED_MS = 10000, /* one that lived this long is started at once */
+	WARM_MS = 10000,    /* a set-up that takes longer has failed */
 	INSTANCE_MAX = 64,
 	DEAD_MAX = 4096, /* bytes of names of dead workers */
 	RANGES_SPARE = 64,
 	DRAIN_SLACK_MS = 5000,
+	WANT_MAX = 4096, /* sandboxes of one request */
 };
 
 struct master;
@@ -55,6 +59,8 @@ struct child {
 	uv_poll_t wire_poll, pid_poll;
 	unsigned closing; /* handles on their way out */
 	uv_timer_t respawn;
+	int64_t pause_ms; /* before the next start */
+	int64_t started_ms;
 	char instance[INSTANCE_MAX];
 };
 
@@ -67,6 +73,7 @@ struct unit {
 	struct child *child; /* who asked; NULL once that process is dead */
 	struct sandbox *sb;
 	uv_poll_t ready_poll, pid_poll;
+	uv_timer_t warm; /* limit of the set-up */
 	bool polling_ready;
 	bool dead; /* all inside it; its cgroup may still be read */
 	unsigned handles;
@@ -112,6 +119,7 @@ unit_stop_ready(struct unit *u)
 		return;
 	u->polling_ready = false;
 	uv_close((uv_handle_t *)&u->ready_poll, on_unit_closed);
+	uv_close((uv_handle_t *)&u->warm, on_unit_closed);
 }
 
 /* Nobody needs it any more, and no process is left inside. */
@@ -123,6 +131,8 @@ unit_bury(struct unit *u)
 		uv_close((uv_handle_t *)&u->pid_poll, on_unit_closed);
 }
 
+static void tell_no_slot(struct child *c, const char *why);
+
 /* A granted one is kept until its worker has read what it used. */
 static void
 on_unit_dead(uv_poll_t *p, int status, int events)
@@ -131,6 +141,8 @@ on_unit_dead(uv_poll_t *p, int status, int events)
 
 	(void)status;
 	(void)events;
+	if (u->state == UNIT_WARMING && u->child)
+		tell_no_slot(u->child, "sandbox-init died during set-up");
 	u->dead = true;
 	(void)uv_poll_stop(p);
 	if (u->state != UNIT_GRANTED)
@@ -156,7 +168,9 @@ tell_no_slot(struct child *c, const char *why)
 
 	log_err(NULL, "cannot make a sandbox: %s", why);
 	msg_put_str(&o, why);
-	(void)msg_send(c->wire, WIRE_NO_SLOT, &o, NULL, 0, &err);
+	/* A full socket: the worker's heartbeat asks again for what it lacks. */
+	if (msg_send(c->wire, WIRE_NO_SLOT, &o, NULL, 0, &err) < 0)
+		log_warn(NULL, "%s", err.msg);
 }
 
 static void
@@ -170,8 +184,12 @@ grant(struct unit *u)
 	sandbox_grant(u->sb, &g);
 	msg_put_u32(&o, g.serial);
 	msg_put_u32(&o, g.mask);
-	if (!u->child || u->child->wire < 0 ||
-	    msg_send(u->child->wire, WIRE_SLOT, &o, g.fds, g.n_fds, &err) < 0) {
+	if (!u->child || u->child->wire < 0) {
+		unit_end(u);
+		return;
+	}
+	if (msg_send(u->child->wire, WIRE_SLOT, &o, g.fds, g.n_fds, &err) < 0) {
+		tell_no_slot(u->child, err.msg);
 		unit_end(u);
 		return;
 	}
@@ -197,6 +215,17 @@ on_unit_ready(uv_poll_t *p, int status, int events)
 	}
 	if (r < 0 && u->child)
 		tell_no_slot(u->child, err.msg);
+	unit_end(u);
+}
+
+static void
+on_unit_late(uv_timer_t *t)
+{
+	struct unit *u = t->data;
+
+	unit_stop_ready(u);
+	if (u->child)
+		tell_no_slot(u->child, "the set-up takes too long");
 	unit_end(u);
 }
 
@@ -228,6 +257,10 @@ make_unit(struct master *m, struct child *c)
 	}
 	LIST_INSERT_HEAD(&m->units, u, link);
 	u->polling_ready = true;
+	(void)uv_timer_init(&m->loop, &u->warm);
+	u->warm.data = u;
+	u->handles++;
+	(void)uv_timer_start(&u->warm, on_unit_late, WARM_MS, 0);
 	unit_poll(u, &u->ready_poll, sandbox_fd(u->sb), on_unit_ready);
 	unit_poll(u, &u->pid_poll, sandbox_pidfd(u->sb), on_unit_dead);
 }
@@ -287,7 +320,7 @@ on_message(struct child *c, struct msg *msg)
 	if (msg->hdr.type == WIRE_WANT) {
 		uint32_t n = msg_get_u32(&in);
 
-		for (uint32_t i = 0; i < n && !m->stopping; i++)
+		for (uint32_t i = 0; i < n && i < WANT_MAX; i++)
 			make_unit(m, c);
 	} else if (msg->hdr.type == WIRE_DONE) {
 		u = find_unit(m, c, msg_get_u32(&in));
@@ -361,17 +394,18 @@ read_instances(struct master *m)
 static void
 exec_worker(const struct master *m, const struct child *c, int wire)
 {
+	static const int ours[] = { SIGTERM, SIGINT, SIGHUP };
 	char index[16];
-	sigset_t none;
 	const char *argv[] = { "unfarm-worker", "-c", m->conf_path, "--child",
 		index, c->instance, m->node,
 		m->dead.len > 0 ? m->dead.data : "",
-		m->can.len > 0 ? m->can.data : "", NULL };
+		m->can.len > 0 ? m->can.data : "", sandbox_host_layers(m->host),
+		NULL };
 	struct err err;
 
 	(void)snprintf(index, sizeof(index), "%u", c->index);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+		(void)signal(ours[i], SIG_DFL);
 	if (dup2(wire, WIRE_FD) < 0 || fcntl(WIRE_FD, F_SETFD, 0) < 0 ||
 	    proc_only_std_fds(WIRE_FD, &err) < 0)
 		_exit(70);
@@ -380,6 +414,42 @@ exec_worker(const struct master *m, const struct child *c, int wire)
 }
 
 static void on_child_dead(uv_poll_t *p, int status, int events);
+
+static void on_respawn(uv_timer_t *t);
+
+/* Now if it had lived for a while, else after a growing pause. */
+static void
+spawn_later(struct child *c)
+{
+	bool settled = clock_mono_ms() - c->started_ms > SETTLED_MS;
+
+	if (c->wire >= 0)
+		(void)close(steal_fd(&c->wire));
+	c->pause_ms = settled || c->pause_ms == 0 ? RESPAWN_MS
+						  : c->pause_ms * 2;
+	if (c->pause_ms > RESPAWN_MAX_MS)
+		c->pause_ms = RESPAWN_MAX_MS;
+	(void)uv_timer_start(&c->respawn, on_respawn, (uint64_t)c->pause_ms, 0);
+}
+
+/*
+ * Signals are held from before the fork until the worker has its own handlers:
+ * none is lost, and none reaches the handlers that it inherited from us.
+ */
+static pid_t
+fork_worker(struct master *m, const struct child *c, int wire)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		exec_worker(m, c, wire);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
 
 static void
 spawn(struct child *c)
@@ -392,22 +462,27 @@ spawn(struct child *c)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, sv) < 0) {
 		log_err(NULL, "make a socket pair: %s", strerror(errno));
+		spawn_later(c);
 		return;
 	}
+	c->started_ms = clock_mono_ms();
 	c->wire = sv[0];
 	theirs = sv[1];
 	id_random_hex(hex, 8);
 	(void)snprintf(
 	    c->instance, sizeof(c->instance), "%.40s-%s", m->node, hex);
-	c->pid = fork();
-	if (c->pid == 0)
-		exec_worker(m, c, theirs);
-	if (c->pid < 0) {
+	c->pid = fork_worker(m, c, theirs);
+	pidfd = c->pid > 0 ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
+	if (pidfd < 0) {
 		log_err(NULL, "start a worker: %s", strerror(errno));
+		if (c->pid > 0) {
+			(void)kill(c->pid, SIGKILL);
+			(void)waitpid(c->pid, NULL, 0);
+		}
 		c->pid = 0;
+		spawn_later(c);
 		return;
 	}
-	pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	(void)uv_poll_init(&m->loop, &c->pid_poll, pidfd);
 	(void)uv_poll_init(&m->loop, &c->wire_poll, c->wire);
 	c->pid_poll.data = c->wire_poll.data = c;
@@ -448,7 +523,7 @@ on_child_closed(uv_handle_t *h)
 	if (c->master->stopping)
 		check_stopped(c->master);
 	else
-		(void)uv_timer_start(&c->respawn, on_respawn, RESPAWN_MS, 0);
+		spawn_later(c);
 }
 
 /* Its sandboxes die first: a job must not run here and elsewhere. */
@@ -630,9 +705,11 @@ start(struct master *m, struct err *err)
 	    m->settings->farm_run_dir);
 	if (io_mkdir_all(m->settings->farm_data_dir, 0755, err) < 0 ||
 	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0 ||
-	    open_host(m, err) < 0 || proc_write_pid(pid_file, err) < 0)
+	    open_host(m, err) < 0 || proc_write_pid(pid_file, err) < 0 ||
+	    proc_lock_down(PROC_master, err) < 0)
 		return -1;
-	return proc_lock_down(PROC_master, err);
+	/* What cannot be isolated is refused now, not with the first job. */
+	return sandbox_host_try(m->host, err);
 }
 
 static void
@@ -655,8 +732,10 @@ master_main(const struct settings *s, const char *conf_path)
 	LIST_INIT(&m.units);
 	node_name(s, m.node, sizeof(m.node));
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (start(&m, &err) < 0)
+	if (start(&m, &err) < 0) {
+		sandbox_host_close(m.host);
 		die("unfarm-worker", &err);
+	}
 	(void)uv_loop_init(&m.loop);
 	read_instances(&m);
 	watch_signals(&m);

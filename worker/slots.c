@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "log.h"
@@ -58,8 +59,8 @@ tell_text(uint16_t type, const char *text)
 	tell(type, &o);
 }
 
-static void
-ask_for_more(struct worker *w)
+void
+slots_ask(struct worker *w)
 {
 	size_t want = w->n_hungry + (w->draining ? 0 : (size_t)w->warm);
 	size_t have = w->n_ready + w->asked;
@@ -108,7 +109,7 @@ on_slot_readable(uv_poll_t *p, int status, int events)
 	/* A ready sandbox has nothing to say but that it is dead. */
 	log_warn(NULL, "a ready sandbox died|serial=%u", s->serial);
 	slot_end(s);
-	ask_for_more(s->worker);
+	slots_ask(s->worker);
 }
 
 static void
@@ -124,6 +125,8 @@ slot_add(struct worker *w, const struct sandbox_grant *g)
 	if (!s->box) {
 		log_err(NULL, "%s", err.msg);
 		free(s);
+		tell_number(WIRE_DONE, g->serial);
+		slots_ask(w);
 		return;
 	}
 	s->worker = w;
@@ -162,7 +165,7 @@ slots_get(struct worker *w, struct task *t)
 		TAILQ_INSERT_TAIL(&w->hungry, t, hungry);
 		w->n_hungry++;
 	}
-	ask_for_more(w);
+	slots_ask(w);
 }
 
 void
@@ -176,7 +179,7 @@ void
 slots_put(struct worker *w, struct slot *s)
 {
 	slot_end(s);
-	ask_for_more(w);
+	slots_ask(w);
 }
 
 void
@@ -184,11 +187,12 @@ slots_renew(struct worker *w)
 {
 	struct slot *s, *next;
 
+	w->stale = w->asked;
 	for (s = TAILQ_FIRST(&w->ready); s; s = next) {
 		next = TAILQ_NEXT(s, link);
 		slot_end(s);
 	}
-	ask_for_more(w);
+	slots_ask(w);
 }
 
 /* ---- what the master says ---- */
@@ -206,6 +210,14 @@ on_slot(struct worker *w, struct msg *m, struct msg_in *in)
 		g.fds[i] = steal_fd(&m->fds[i]);
 	if (w->asked > 0)
 		w->asked--;
+	if (w->stale > 0) {
+		w->stale--;
+		for (size_t i = 0; i < g.n_fds; i++)
+			(void)close(g.fds[i]);
+		tell_number(WIRE_DONE, g.serial);
+		slots_ask(w);
+		return;
+	}
 	slot_add(w, &g);
 }
 
@@ -215,6 +227,8 @@ on_no_slot(struct worker *w, struct msg_in *in)
 {
 	if (w->asked > 0)
 		w->asked--;
+	if (w->stale > 0)
+		w->stale--;
 	log_err(NULL, "no sandbox: %s", msg_get_str(in));
 	fetch_pause(w, NO_SLOT_PAUSE_MS);
 }
@@ -257,7 +271,7 @@ slots_start(struct worker *w)
 	(void)uv_poll_init(&w->loop, &w->wire, WIRE_FD);
 	w->wire.data = w;
 	(void)uv_poll_start(&w->wire, UV_READABLE, on_wire);
-	ask_for_more(w);
+	slots_ask(w);
 }
 
 void

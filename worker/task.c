@@ -17,6 +17,8 @@
 #include "worker.h"
 
 enum {
+	HUNGRY_MS = 30000,      /* without a sandbox this long: give it back */
+	EVENTS_A_TURN = 64,     /* of one sandbox; then others get their turn */
 	EXIT_TIMEOUT = 124,     /* as timeout(1) */
 	EXIT_SIGNAL_BASE = 128, /* as every shell */
 	GRACE_MS = 2000,        /* for init to be dead, or to hand files over */
@@ -25,6 +27,7 @@ enum {
 };
 
 static void begin_step(struct task *t, enum task_phase phase);
+static void on_deadline(uv_timer_t *timer);
 static void finish(struct task *t);
 
 /* ---- a task's handles ---- */
@@ -111,6 +114,17 @@ fail(struct task *t, enum job_reason reason, const char *why)
 		finish(t);
 	else
 		capture_close(t); /* on_closed() comes back */
+}
+
+/*
+ * Not the job's fault, unless what it asks for is too much: then it is tried
+ * again, as often as attempts are allowed.
+ */
+static void
+cannot_start(struct task *t, const struct err *err)
+{
+	t->lost = err->code != ERR_TOO_BIG && err->code != ERR_INVALID;
+	fail(t, REASON_unstartable, err->msg);
 }
 
 /* ---- a step's verdict ---- */
@@ -224,8 +238,6 @@ begin_collect(struct task *t)
 		finish(t);
 }
 
-static void on_deadline(uv_timer_t *timer);
-
 static void
 end_step(struct task *t)
 {
@@ -254,14 +266,24 @@ static void
 on_deadline(uv_timer_t *timer)
 {
 	struct task *t = timer->data;
+	enum task_phase phase = t->phase;
 
-	if (t->phase == TASK_COLLECT) {
+	if (phase == TASK_HUNGRY) {
+		t->given_back = true;
+		task_kill(t, REASON_cancelled);
+		return;
+	}
+	if (phase == TASK_COLLECT) {
 		t->result.artifacts_truncated = true;
-		finish(t); /* init does not hand over: it goes with the rest */
+		if (capture_over(t))
+			finish(t); /* init does not hand over: it goes too */
 		return;
 	}
 	if (!t->killed && !t->step_over) {
-		task_kill(t, REASON_timeout);
+		/* We may be late: what was said in time counts. */
+		task_on_box(t);
+		if (t->phase == phase && !t->step_over)
+			task_kill(t, REASON_timeout);
 		return;
 	}
 	/* Killed, and still not gone: the master will see to it. */
@@ -342,7 +364,7 @@ begin_step(struct task *t, enum task_phase phase)
 	t->pids_before = u.pids_refused;
 	t->step_started_us = clock_mono_us();
 	if (start_command(t, &err) < 0) {
-		fail(t, REASON_unstartable, err.msg);
+		cannot_start(t, &err);
 		return;
 	}
 	/* The loop's clock stood still while we worked; limits are exact. */
@@ -367,7 +389,7 @@ task_feed(struct task *t, struct slot *s)
 	s->task = t;
 	if (box_set_limits(s->box, &limits, &err) < 0 ||
 	    stage_files(t, &err) < 0) {
-		fail(t, REASON_unstartable, err.msg);
+		cannot_start(t, &err);
 		return;
 	}
 	begin_step(t, t->lang->compile.n > 0 ? TASK_COMPILE : TASK_RUN);
@@ -380,12 +402,17 @@ on_event(struct task *t, struct box_event *e)
 	case BOX_EXITED:
 		t->status = e->status;
 		t->step_over = true;
+		/* Its pipes follow at once; nobody holds them any more. */
+		if (!t->killed && t->phase < TASK_COLLECT)
+			(void)uv_timer_start(
+			    &t->deadline, on_deadline, GRACE_MS, 0);
 		break;
 	case BOX_GONE:
 		t->gone = t->step_over = true;
 		break;
 	case BOX_FAILED:
-		fail(t, REASON_unstartable, e->failure.msg);
+		if (t->phase != TASK_COLLECT)
+			fail(t, REASON_unstartable, e->failure.msg);
 		break;
 	case BOX_FILE:
 		if (t->phase == TASK_COLLECT)
@@ -394,6 +421,8 @@ on_event(struct task *t, struct box_event *e)
 			cleanup_closep(&e->fd);
 		break;
 	case BOX_COLLECTED:
+		if (t->phase != TASK_COLLECT || !capture_over(t))
+			break; /* nobody asked */
 		t->result.artifacts_truncated |= e->truncated;
 		if (!collect_next(t))
 			finish(t);
@@ -408,7 +437,9 @@ task_on_box(struct task *t)
 {
 	struct box_event e = { .kind = BOX_GONE };
 
-	while (t->phase != TASK_DONE && t->slot && !t->gone) {
+	for (int i = 0;
+	     i < EVENTS_A_TURN && t->phase != TASK_DONE && t->slot && !t->gone;
+	     i++) {
 		box_receive(t->slot->box, &e);
 		if (e.kind == BOX_NOTHING)
 			break;
@@ -451,7 +482,9 @@ task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
 	t->out.task = t->err.task = t;
 	init_timer(t, &t->deadline);
 	init_timer(t, &t->cpu_check);
+	t->result.layers = w->layers;
 	LIST_INSERT_HEAD(&w->tasks, t, link);
+	(void)uv_timer_start(&t->deadline, on_deadline, HUNGRY_MS, 0);
 	slots_get(w, t);
 	return t;
 }

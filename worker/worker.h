@@ -34,8 +34,8 @@ struct worker {
 	struct registry *registry;
 	char **can; /* owned: languages that work here, by name */
 	size_t n_can;
+	const char *layers; /* isolation of the sandboxes, for results */
 	bool draining;
-	int64_t drain_until_ms;
 
 	/* fetch.c */
 	struct store *store;    /* calls */
@@ -45,6 +45,8 @@ struct worker {
 	bool wait_in_flight;
 	bool maybe_more; /* the queue may hold something for us */
 	int64_t pause_until_ms;
+	int64_t renew_sent_ms; /* the renewal under way, or the last one */
+	int64_t renewed_ms;    /* the last one that was answered */
 	uv_timer_t beat, renew, drain;
 
 	/* slots.c */
@@ -53,6 +55,7 @@ struct worker {
 	TAILQ_HEAD(task_queue, task) hungry; /* tasks that wait for a sandbox */
 	size_t n_ready, n_hungry;
 	size_t asked; /* sandboxes asked for and not yet here */
+	size_t stale; /* of those: asked for before a reload */
 
 	/* task.c */
 	LIST_HEAD(task_list, task) tasks;
@@ -75,10 +78,11 @@ void fetch_more(struct worker *w);
 void fetch_beat_now(struct worker *w);
 /* This node cannot make sandboxes right now: rest before taking again. */
 void fetch_pause(struct worker *w, int64_t ms);
-void fetch_stop(struct worker *w);
 
 /* slots.c: sandboxes in */
 void slots_start(struct worker *w);
+/* For those that are missing; also when an answer of the master was lost. */
+void slots_ask(struct worker *w);
 /* A ready sandbox for the task now, or task_feed() later. */
 void slots_get(struct worker *w, struct task *t);
 void slots_forget(struct worker *w, struct task *t);

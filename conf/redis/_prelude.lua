@@ -111,7 +111,9 @@ local function job_retry(id, delay_ms, max_attempts, ttl_ms, why)
   if tonumber(f[4]) >= max_attempts then
     return job_end(id, 'failed', 'lost', why, ttl_ms)
   end
-  redis.call('HSET', k, 'state', 'pending', 'queued', now_ms())
+  redis.call('HSET', k, 'state', 'pending')
+  -- A job that only changes hands goes on waiting; it must not do so for ever.
+  if max_attempts ~= math.huge then redis.call('HSET', k, 'queued', now_ms()) end
   redis.call('HDEL', k, 'lease', 'worker', 'started')
   stat('retried', 1)
   if delay_ms > 0 then

@@ -1,6 +1,6 @@
 -- renew: running -> running, for longer.
 -- ARGV: worker, lease in ms, then id and lease of each job it holds
--- Returns { lost ids }, { ids to cancel }.
+-- Returns { id and lease of each that is lost }, { ids to cancel }.
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 local until_ms = now_ms() + lease_ms
 local lost, cancelled = {}, {}
@@ -11,7 +11,9 @@ for i = 3, #ARGV, 2 do
     redis.call('ZADD', P .. 'leases', until_ms, id)
     if f[3] then cancelled[#cancelled + 1] = id end
   else
+    -- With its lease: the worker may have taken the same job again.
     lost[#lost + 1] = id
+    lost[#lost + 1] = ARGV[i + 1]
   end
 end
 return { lost, cancelled }

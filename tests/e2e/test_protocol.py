@@ -532,7 +532,7 @@ def test_a_renewed_lease_does_not_run_out(farm):
     id = farm.submit()
     ((_, lease, *_),) = farm.take()
     farm.expire_lease(id)
-    assert farm.run("renew", "w1", 15_000, id, lease, "job_x", "w1/1") == [["job_x"], []]
+    assert farm.run("renew", "w1", 15_000, id, lease, "job_x", "w1/1") == [["job_x", "w1/1"], []]
     assert farm.repair() == [0, 0, 0]
     assert farm.state(id) == "running"
 
@@ -543,7 +543,7 @@ def test_a_lost_lease_is_reported_by_renew(farm):
     ((_, lease, *_),) = farm.take()
     farm.expire_lease(id)
     farm.repair()
-    assert farm.run("renew", "w1", 15_000, id, lease) == [[id], []]
+    assert farm.run("renew", "w1", 15_000, id, lease) == [[id, lease], []]
 
 
 def test_giveback_counts_no_attempt_and_goes_first(farm):
