@@ -184,6 +184,8 @@ install: all ## install below DESTDIR
 	cp -r conf/languages.d conf/shells.json conf/sandbox.paths \
 	    $(DESTDIR)$(PREFIX)/share/unfarm
 	install -m 644 docs/un.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 conf/systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 docs/unfarm.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	$(B)/unfarm config --sample > $(DESTDIR)/etc/unfarm/unfarm.conf.sample
 

@@ -435,6 +435,7 @@ main(int argc, char **argv)
 	    load(&s.settings, conf, &err) < 0 || settle(&s.settings, &err) < 0)
 		die(PROG, &err);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN); /* nothing to read again */
 	if (set_up(&s, &err) < 0)
 		die(PROG, &err);
 	log_info(NULL, "started|version=" UNFARM_VERSION " who=%s", s.who);

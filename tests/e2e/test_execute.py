@@ -19,6 +19,7 @@ def test_a_program_runs_and_its_result_has_every_documented_field(farm):
     for field in ("total_time_ms", "execution_time_ms", "execution_time", "duration_ms"):
         assert isinstance(r[field], int)
     assert r["end_reason"] == "exited"
+    assert {"user", "mount", "pid", "net", "seccomp"} <= set(r["isolation"].split(","))
     assert r["run"]["wall_ms"] >= 0 and r["run"]["memory_bytes"] > 0
 
 

@@ -101,6 +101,64 @@ def test_a_bad_setting_stops_every_daemon_with_file_and_line():
             assert "unfarm.conf:" in out.stderr and "default_ttl" in out.stderr and "900" in out.stderr
 
 
+def test_a_second_worker_on_the_same_control_group_is_refused():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        job = farm.submit("bash", "sleep 1; echo unharmed")
+        out = subprocess.run([BUILD / "unfarm-worker", "-c", farm.dir / "unfarm.conf"],
+                             capture_output=True, text=True, timeout=20)
+        assert out.returncode != 0 and "belongs to a farm that runs" in out.stderr
+        assert farm.wait_job(job)["stdout"] == "unharmed\n" and farm.wait_job(job)["attempts"] == 1
+
+
+def test_the_doctor_disturbs_no_running_farm():
+    with Farm(languages=["bash"]) as farm:
+        farm.wait_languages("bash")
+        job = farm.submit("bash", "sleep 2; echo unharmed")
+        for options in (["--plan"], [], ["--json"]):
+            out = subprocess.run([BUILD / "unfarm", "-c", farm.dir / "unfarm.conf", "doctor", *options],
+                                 capture_output=True, text=True, timeout=30)
+            assert out.returncode == 0, out.stdout + out.stderr
+        assert farm.wait_job(job)["stdout"] == "unharmed\n" and farm.wait_job(job)["attempts"] == 1
+
+
+def test_a_worker_that_cannot_make_sandboxes_does_not_start():
+    with Farm(daemons=(), languages=["bash"]) as farm:
+        out = subprocess.run(
+            ["unshare", "-Ur", "sh", "-c",
+             'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh",
+             BUILD / "unfarm-worker", "-c", farm.dir / "unfarm.conf"],
+            capture_output=True, text=True, timeout=20)
+        assert out.returncode != 0 and out.stderr.startswith("unfarm-worker: ")
+
+
+def test_a_reload_takes_no_language_away_while_it_is_tried_again():
+    with Farm(languages=["bash", "dash", "c", "cpp", "python", "perl", "awk", "sed", "ash", "bc", "dc"]) as farm:
+        farm.wait_canaries()
+        before = farm.get("/languages", sign=False).json()["languages"]
+        assert len(before) >= 8
+        farm.procs["worker"].send_signal(signal.SIGHUP)
+        for _ in range(15):
+            assert farm.get("/languages", sign=False).json()["languages"] == before
+            time.sleep(0.1)
+        wait_for("the second trial", lambda: farm.log("worker").count("languages tried") == 2)
+
+
+def test_a_job_stops_when_its_lease_is_over_and_runs_once_more():
+    """Redis away for longer than the lease: the job ends by itself, not as cancelled."""
+    with Farm(languages=["bash"], conf={"job": {"lease_seconds": 2}}) as farm:
+        farm.wait_languages("bash")
+        job = farm.submit("bash", "sleep 7; echo done")
+        wait_for("it to run", lambda: farm.get(f"/jobs/{job}").json()["status"] == "running")
+        farm.redis_proc.kill()
+        farm.redis_proc.wait()
+        wait_for("it to be stopped", lambda: "lease is over" in farm.log("worker"), 10)
+        farm.start_redis()
+        farm.wait_ready()
+        ended = farm.wait_job(job)
+        assert (ended["status"], ended["stdout"]) == ("completed", "done\n")
+
+
 def test_two_farms_on_one_machine_do_not_disturb_each_other():
     with Farm(languages=["bash"]) as one, Farm(languages=["bash"]) as two:
         one.wait_languages("bash")
