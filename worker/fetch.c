@@ -399,6 +399,7 @@ end_overdue(struct worker *w)
 	struct task *t;
 
 	LIST_FOREACH (t, &w->tasks, link) {
+		/* cppcheck-suppress uninitvar; LIST_FOREACH sets t */
 		int64_t since = t->started_us / 1000 > w->renewed_ms
 				    ? t->started_us / 1000
 				    : w->renewed_ms;

@@ -87,9 +87,9 @@ gate32(long nr)
 	long r;
 
 	__asm__ volatile("int $0x80"
-	    : "=a"(r)
-	    : "a"(nr), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0)
-	    : "memory", "r8", "r9", "r10", "r11");
+			 : "=a"(r)
+			 : "a"(nr), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0)
+			 : "memory", "r8", "r9", "r10", "r11");
 	return r;
 }
 #endif
@@ -99,7 +99,7 @@ main(void)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	start();
-/*ASK*/
+	/*ASK*/
 	fflush(stdout);
 	_exit(0);
 }
