@@ -39,7 +39,7 @@
 
 enum {
 	RESPAWN_MS = 500, /* a worker that dies at once is not spun: */
-	RESPAWN_MAX_MS = 30000,
+	RESPAWN_MAX_MS = 4000,
 	SETTLED_MS = 10000, /* one that lived this long is started at once */
 	WARM_MS = 10000,    /* a set-up that takes longer has failed */
 	INSTANCE_MAX = 64,

@@ -23,7 +23,7 @@ BOMBS = {  # name: (language, code, options, reasons, exact time)
     "daemon": ("bash", "(setsid sh -c 'while :; do :; done' </dev/null >/dev/null 2>&1 &) ; (setsid sleep 99 &)", {"ttl": 9}, {"exited"}, False),
     "double fork that holds the output": ("python", "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(60)\n  os._exit(0)", {"ttl": 9}, {"exited"}, False),
     "memory": ("python", "a = []\nwhile True: a.append(bytearray(1 << 20))", {"memory_mb": 64}, {"memory"}, False),
-    "memory by children": ("python", "import os, time\nfor i in range(50):\n  if os.fork() == 0:\n    a = bytearray(b'x') * (8 << 20); time.sleep(60)\nos.wait()\nraise SystemExit(3)", {"memory_mb": 64, "ttl": 9}, {"memory"}, False),
+    "memory by children": ("python", "import os, time\nfor i in range(50):\n  if os.fork() == 0:\n    a = bytearray(b'x') * (8 << 20); time.sleep(60)\nos.wait()\nraise SystemExit(3)", {"memory_mb": 64, "ttl": 40}, {"memory"}, False),
     "memory by tmpfs": ("python", "f = open('/dev/shm/f', 'wb')\nwhile True: f.write(bytes(1 << 20)); f.flush()", {"memory_mb": 64}, {"memory"}, False),
     "memory by memfd": ("python", "import os\nf = os.memfd_create('x')\nwhile True: os.write(f, bytes(1 << 20))", {"memory_mb": 64}, {"memory"}, False),
     "memory by SysV shm": ("python", "import ctypes\nc = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p\nwhile True:\n  p = c.shmat(c.shmget(0, 1 << 20, 0o1600), None, 0); ctypes.memset(p, 1, 1 << 20)", {"memory_mb": 64}, {"memory"}, False),
