@@ -50,6 +50,23 @@ send_userns(int control)
 	return msg_send(control, PROTO_USERNS, NULL, &fd, 1, &err);
 }
 
+/*
+ * Only 0-2, the control socket and init's program stay open, in fixed places:
+ * were the launcher killed now, its sockets must close, ours to it among them.
+ */
+static int
+keep_two(int control, int init_fd)
+{
+	enum { OUT_OF_THE_WAY = 64 };
+
+	control = fcntl(control, F_DUPFD, OUT_OF_THE_WAY);
+	init_fd = fcntl(init_fd, F_DUPFD, OUT_OF_THE_WAY);
+	if (control < 0 || init_fd < 0 || dup2(control, INIT_CONTROL_FD) < 0 ||
+	    dup3(init_fd, INIT_PROGRAM_FD, O_CLOEXEC) < 0)
+		return -1;
+	return close_range(INIT_PROGRAM_FD + 1, ~0U, 0);
+}
+
 static void
 child(int control, int init_fd)
 {
@@ -57,22 +74,18 @@ child(int control, int init_fd)
 	char *const envp[] = { NULL };
 	char go;
 
-	if (send_userns(control) < 0)
+	if (keep_two(control, init_fd) < 0)
+		_exit(3);
+	if (send_userns(INIT_CONTROL_FD) < 0)
 		_exit(6);
-	if (read(control, &go, 1) != 1)
+	if (read(INIT_CONTROL_FD, &go, 1) != 1)
 		_exit(1);
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
 	    syscall(SYS_setresgid, 0, 0, 0) < 0 ||
 	    syscall(SYS_setresuid, 0, 0, 0) < 0)
 		_exit(2);
-	/* init_fd first: it may be number 3 itself. */
-	init_fd = fcntl(init_fd, F_DUPFD_CLOEXEC, INIT_CONTROL_FD + 1);
-	if (init_fd < 0 || dup2(control, INIT_CONTROL_FD) < 0 ||
-	    fcntl(INIT_CONTROL_FD, F_SETFD, 0) < 0)
-		_exit(3);
-	if (close_range(INIT_CONTROL_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-		_exit(4);
-	(void)syscall(SYS_execveat, init_fd, "", argv, envp, AT_EMPTY_PATH);
+	(void)syscall(
+	    SYS_execveat, INIT_PROGRAM_FD, "", argv, envp, AT_EMPTY_PATH);
 	_exit(5);
 }
 

@@ -8,7 +8,7 @@
  */
 #include <stdint.h>
 
-enum { INIT_CONTROL_FD = 3 };
+enum { INIT_CONTROL_FD = 3, INIT_PROGRAM_FD = 4 };
 
 enum proto_type {
 	/* u32 n, then the plan's operations (plan.h); fds: trees, filters */

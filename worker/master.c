@@ -727,8 +727,15 @@ master_main(const struct settings *s, const char *conf_path)
 		.conf_path = conf_path,
 		.can = { .cap = MSG_MAX / 2 },
 		.dead = { .cap = DEAD_MAX } };
+	sigset_t stops;
 	struct err err;
 
+	/* A stop while we start waits until we can clean up after ourselves. */
+	(void)sigemptyset(&stops);
+	(void)sigaddset(&stops, SIGTERM);
+	(void)sigaddset(&stops, SIGINT);
+	(void)sigaddset(&stops, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &stops, NULL);
 	LIST_INIT(&m.units);
 	node_name(s, m.node, sizeof(m.node));
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -739,6 +746,7 @@ master_main(const struct settings *s, const char *conf_path)
 	(void)uv_loop_init(&m.loop);
 	read_instances(&m);
 	watch_signals(&m);
+	(void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
 	log_info(NULL, "started|node=%s isolation=%s", m.node,
 	    sandbox_host_layers(m.host));
 	start_children(&m);

@@ -1,5 +1,7 @@
 """Start, stop, reload, drain: what an operator does, and what it must not lose."""
 
+import pathlib
+import random
 import signal
 import subprocess
 import time
@@ -59,6 +61,38 @@ def test_a_killed_master_leaves_nothing_that_its_successor_does_not_clean():
         farm.stop_one("worker", signal.SIGKILL)
         farm.start("worker")
         assert farm.wait_job(job, 60)["stdout"] == "survived\n"
+
+
+def test_a_master_killed_at_any_moment_leaves_no_process():
+    """Also while it makes a sandbox: its child holds none of its sockets."""
+    rng = random.Random(3)
+    with Farm(daemons=("scheduler",), languages=["bash"], conf={"worker": {"warm": 12}}) as farm:
+        for _ in range(12):
+            farm.start("worker")
+            time.sleep(rng.uniform(0.01, 0.15))
+            farm.stop_one("worker", signal.SIGKILL)
+        wait_for("the workers and sandboxes to end", lambda: not strays(farm), 15)
+        tried = farm.log("worker").count("languages tried")
+        farm.start("worker")
+        wait_for("a worker", lambda: farm.log("worker").count("languages tried") > tried, 20)
+
+
+def test_a_stop_while_it_starts_leaves_nothing_either():
+    rng = random.Random(4)
+    with Farm(daemons=("scheduler",), languages=["bash"]) as farm:
+        for _ in range(8):
+            farm.start("worker")
+            time.sleep(rng.uniform(0.05, 0.2))  # after exec, at some point of the start
+            assert farm.stop_one("worker") == 0
+            assert not any("/sys/fs/cgroup" in path for path in farm.leftovers())
+
+
+def strays(farm):
+    """Processes of a worker, or in its control group."""
+    found = [p for p in farm.leftovers() if "/proc/" in p and b"unfarm-worker" in pathlib.Path(p).read_bytes()]
+    for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}").glob("*/cgroup.procs"):
+        found += procs.read_text().split()
+    return found
 
 
 def test_redis_killed_and_restarted_loses_nothing_that_was_accepted():

@@ -97,7 +97,8 @@ class Farm:
             self._show_logs()
         self.stop()
         if kind is None:
-            assert self.leftovers() == []
+            left = self.leftovers()
+            assert left == [], left
 
     def _share(self):
         share = self.dir / "share"
