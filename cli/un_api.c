@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "mem.h"
 #include "secret.h"
 #include "un_account.h"
 #include "un_interrupt.h"
@@ -92,9 +93,7 @@ un_api_new(const char *base, struct un_account *account,
 		return -1;
 	while (n > 0 && base[n - 1] == '/')
 		n--;
-	api = calloc(1, sizeof(*api));
-	if (!api)
-		abort();
+	api = xcalloc(1, sizeof(*api));
 	api->account = *account;
 	*account = (struct un_account){ .public_key = NULL };
 	api->base = strndup(base, n);

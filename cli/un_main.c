@@ -16,6 +16,7 @@
 
 #include "attr.h"
 #include "cleanup.h"
+#include "mem.h"
 #include "un_account.h"
 #include "un_cmd.h"
 #include "un_output.h"
@@ -132,15 +133,13 @@ run(const struct un_cmd *cmd, int argc, char **argv)
 {
 	struct un_call call = { .cmd = cmd,
 		.global = { .account = UN_ACCOUNT_ANY } };
-	auto_free void *options = calloc(1, cmd->options_size + 1);
+	auto_free void *options = xcalloc(1, cmd->options_size + 1);
 	const struct un_opt_group groups[] = {
 		{ cmd->opts, cmd->n_opts, options },
 		{ global_opts, ARRAY_LEN(global_opts), &call.global },
 	};
 	int status;
 
-	if (!options)
-		abort();
 	call.options = options;
 	status = un_options_parse(
 	    groups, ARRAY_LEN(groups), argc, argv, &call.words);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "attr.h"
+#include "mem.h"
 #include "secret.h"
 #include "un_output.h"
 #include "un_status.h"
@@ -133,9 +134,7 @@ store_item(const struct un_opt *o, struct un_list *list, const char *value)
 		un_output_error("%s: more than %d of them", name, o->max);
 		return UN_FAILED;
 	}
-	more = reallocarray(list->items, list->n + 1, sizeof(*more));
-	if (!more)
-		abort();
+	more = xreallocarray(list->items, list->n + 1, sizeof(*more));
 	list->items = more;
 	list->items[list->n++] = (struct un_item){ .value = value,
 		.letter = o->letter };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "mem.h"
 
 enum { GAP = 2 };
 
@@ -17,16 +18,6 @@ struct table {
 	bool *right; /* owned, like width */
 	size_t *width;
 };
-
-static void *
-xcalloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (!p)
-		abort();
-	return p;
-}
 
 /* Characters, not bytes: continuation bytes of UTF-8 take no column. */
 static size_t
@@ -51,9 +42,7 @@ add_cell(struct table *t, char *cell)
 	width = columns_of(cell);
 	if (width > t->width[column])
 		t->width[column] = width;
-	t->cells = reallocarray(t->cells, t->n + 1, sizeof(*t->cells));
-	if (!t->cells)
-		abort();
+	t->cells = xreallocarray(t->cells, t->n + 1, sizeof(*t->cells));
 	t->cells[t->n++] = cell;
 }
 

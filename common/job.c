@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "json.h"
+#include "mem.h"
 #include "utf8.h"
 
 enum { FILE_NAME_MAX = 256, FILE_PART_MAX = 255 };
@@ -74,33 +75,11 @@ job_reason_state(enum job_reason r)
 
 /* ---- specs ---- */
 
-static void *
-grow(void *items, size_t n, size_t size)
-{
-	void *p = reallocarray(items, n + 1, size);
-
-	if (!p)
-		abort();
-	return p;
-}
-
-static char *
-copy(const char *s)
-{
-	char *p = strdup(s);
-
-	if (!p)
-		abort();
-	return p;
-}
-
 void
 job_bytes_set(struct job_bytes *b, const void *p, size_t n)
 {
-	char *data = malloc(n + 1);
+	char *data = xmalloc(n + 1);
 
-	if (!data)
-		abort();
 	if (n > 0)
 		memcpy(data, p, n);
 	data[n] = '\0';
@@ -112,10 +91,8 @@ job_bytes_set(struct job_bytes *b, const void *p, size_t n)
 struct job_spec *
 job_spec_new(void)
 {
-	struct job_spec *s = calloc(1, sizeof(*s));
+	struct job_spec *s = xcalloc(1, sizeof(*s));
 
-	if (!s)
-		abort();
 	return s;
 }
 
@@ -154,16 +131,16 @@ DEFINE_CLEANUP(job_spec, job_spec_free)
 void
 job_spec_add_arg(struct job_spec *s, const char *arg)
 {
-	s->args = grow(s->args, s->n_args, sizeof(*s->args));
-	s->args[s->n_args++] = copy(arg);
+	s->args = xreallocarray(s->args, s->n_args + 1, sizeof(*s->args));
+	s->args[s->n_args++] = xstrdup(arg);
 }
 
 void
 job_spec_add_env(struct job_spec *s, const char *name, const char *value)
 {
-	s->env = grow(s->env, s->n_env, sizeof(*s->env));
-	s->env[s->n_env++] = (struct job_env){ .name = copy(name),
-		.value = copy(value) };
+	s->env = xreallocarray(s->env, s->n_env + 1, sizeof(*s->env));
+	s->env[s->n_env++] = (struct job_env){ .name = xstrdup(name),
+		.value = xstrdup(value) };
 }
 
 static void
@@ -172,9 +149,9 @@ add_file(struct job_file **files, size_t *n_files, const char *name,
 {
 	struct job_file *f;
 
-	*files = grow(*files, *n_files, sizeof(**files));
+	*files = xreallocarray(*files, *n_files + 1, sizeof(**files));
 	f = &(*files)[(*n_files)++];
-	*f = (struct job_file){ .name = copy(name) };
+	*f = (struct job_file){ .name = xstrdup(name) };
 	job_bytes_set(&f->content, p, n);
 }
 
@@ -349,8 +326,8 @@ job_spec_decode(const char *text, size_t n, struct err *err)
 		(void)err_set(err, ERR_INVALID, 0, "job record: a field");
 		return NULL;
 	}
-	s->language = copy(language);
-	s->network_mode = copy(net);
+	s->language = xstrdup(language);
+	s->network_mode = xstrdup(net);
 	s->ttl = (int)ttl;
 	s->cpu_limit = (int)cpu;
 	s->vcpu = (int)vcpu;

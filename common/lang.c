@@ -22,6 +22,7 @@
 
 #include "cleanup.h"
 #include "json.h"
+#include "mem.h"
 
 enum { RECORD_MAX = 256 << 10, WORD_MAX = 64 };
 
@@ -38,26 +39,6 @@ struct lang_registry {
 	size_t n_shells;
 	struct name *names;
 };
-
-static void *
-xcalloc(size_t n, size_t size)
-{
-	void *p = calloc(n ? n : 1, size);
-
-	if (!p)
-		abort();
-	return p;
-}
-
-static char *
-xstrdup(const char *s)
-{
-	char *p = strdup(s);
-
-	if (!p)
-		abort();
-	return p;
-}
 
 /* ---- fields of a record ---- */
 

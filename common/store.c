@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "log.h"
+#include "mem.h"
 
 enum {
 	RECONNECT_FIRST_MS = 50,
@@ -200,10 +201,8 @@ on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 static struct call *
 call_new(struct store *s, store_cb *cb, void *ctx)
 {
-	struct call *c = calloc(1, sizeof(*c));
+	struct call *c = xcalloc(1, sizeof(*c));
 
-	if (!c)
-		abort();
 	*c = (struct call){
 		.store = s, .cb = cb, .ctx = ctx, .since_ms = clock_mono_ms()
 	};
@@ -242,9 +241,7 @@ refuse(struct store *s, store_cb *cb, void *ctx)
 
 	if (!cb)
 		return;
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		abort();
+	r = xcalloc(1, sizeof(*r));
 	r->cb = cb;
 	r->ctx = ctx;
 	(void)uv_timer_init(s->loop, &r->timer);
@@ -375,11 +372,9 @@ void
 store_subscribe(
     struct store *s, const char *channel, store_message_cb *cb, void *ctx)
 {
-	struct subscription *sub = calloc(
+	struct subscription *sub = xcalloc(
 	    1, sizeof(*sub) + strlen(s->prefix) + strlen(channel) + 1);
 
-	if (!sub)
-		abort();
 	sub->store = s;
 	sub->cb = cb;
 	sub->ctx = ctx;
@@ -558,10 +553,8 @@ struct store *
 store_new(uv_loop_t *loop, const char *url, const char *prefix, int deadline_ms,
     const struct store_hooks *hooks, struct err *err)
 {
-	struct store *s = calloc(1, sizeof(*s));
+	struct store *s = xcalloc(1, sizeof(*s));
 
-	if (!s)
-		abort();
 	if (parse_url(url, &s->target, err) < 0) {
 		free(s);
 		return NULL;

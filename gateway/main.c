@@ -370,10 +370,8 @@ on_reload(uv_signal_t *sig, int signum)
 		log_err(NULL, "reload: %s, keeping what was", err.msg);
 		return;
 	}
-	gw->old_langs = reallocarray(
+	gw->old_langs = xreallocarray(
 	    gw->old_langs, gw->n_old_langs + 1, sizeof(struct lang_registry *));
-	if (!gw->old_langs)
-		abort();
 	gw->old_langs[gw->n_old_langs++] = gw->langs;
 	gw->langs = langs;
 	farm_forget(gw->farm);

@@ -1,3 +1,4 @@
+#include "mem.h"
 #include "sandbox.h"
 
 #include <assert.h>
@@ -46,10 +47,8 @@ sort_out(struct box *b, const struct sandbox_grant *g)
 struct box *
 box_adopt(const struct sandbox_grant *g, struct err *err)
 {
-	struct box *b = calloc(1, sizeof(*b));
+	struct box *b = xcalloc(1, sizeof(*b));
 
-	if (!b)
-		abort();
 	b->serial = g->serial;
 	b->control = -1;
 	for (int k = 0; k < CG_FILE__COUNT; k++)
@@ -117,12 +116,10 @@ static int
 put(struct box *b, const char *path, mode_t mode, enum proto_put_kind kind,
     const char *target, const void *data, size_t n, struct err *err)
 {
-	auto_free unsigned char *body = malloc(MSG_MAX);
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 	auto_close int fd = -1;
 
-	if (!body)
-		abort();
 	if (n > PROTO_INLINE_MAX) {
 		fd = io_memfd_sealed("input", data, n, err);
 		if (fd < 0)
@@ -172,11 +169,9 @@ put_words(struct msg_out *o, const char *const *words)
 int
 box_run(struct box *b, const struct box_command *cmd, struct err *err)
 {
-	auto_free unsigned char *body = malloc(MSG_MAX);
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 
-	if (!body)
-		abort();
 	put_words(&o, cmd->argv);
 	put_words(&o, cmd->env);
 	msg_put_u64(&o, cmd->address_space);

@@ -1,4 +1,5 @@
 #include "host.h"
+#include "mem.h"
 #include "sandbox.h"
 
 #include <errno.h>
@@ -37,16 +38,6 @@ path_list_done(struct path_list *l)
 		free(l->etc[i]);
 }
 
-static char *
-copy(const char *s)
-{
-	char *p = strdup(s);
-
-	if (!p)
-		abort();
-	return p;
-}
-
 /* Never by accident: these hold the host's secrets, or are made up here. */
 static bool
 tree_forbidden(const char *path)
@@ -73,7 +64,7 @@ add_line(
 			return err_set(err, ERR_INVALID, 0,
 			    "more than %d trees", HOST_TREES_MAX - 1);
 		if (access(value, R_OK) == 0)
-			l->trees[l->n_trees++] = copy(value);
+			l->trees[l->n_trees++] = xstrdup(value);
 		return 0;
 	}
 	if (strcmp(word, "etc") != 0)
@@ -82,7 +73,7 @@ add_line(
 	if (value[0] == '/' || strstr(value, "..") || l->n_etc == ETC_MAX)
 		return err_set(err, ERR_INVALID, 0,
 		    "`%s` is no name below /etc, or there are too many", value);
-	l->etc[l->n_etc++] = copy(value);
+	l->etc[l->n_etc++] = xstrdup(value);
 	return 0;
 }
 
@@ -119,7 +110,7 @@ add_tree(struct host_view *v, const char *src, const char *dst, struct err *err)
 {
 	size_t i = v->n_trees;
 
-	v->tree_src[i] = copy(dst);
+	v->tree_src[i] = xstrdup(dst);
 	v->trees[i].dst = v->tree_src[i];
 	v->tree_fd[i] = open(src, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (v->tree_fd[i] < 0)
@@ -144,7 +135,7 @@ add_top(struct host_view *v, const char *path, struct err *err)
 	if (n < 0)
 		return err_errno(err, "read link `%s`", path);
 	target[n] = '\0';
-	v->link_text[v->n_links] = copy(target);
+	v->link_text[v->n_links] = xstrdup(target);
 	v->links[v->n_links] = (struct plan_link){ path,
 		v->link_text[v->n_links] };
 	v->n_links++;
@@ -241,15 +232,13 @@ load_init(struct sandbox_host *h, const char *path, struct err *err)
 static struct sandbox_host *
 host_new(const struct sandbox_config *cfg)
 {
-	struct sandbox_host *h = calloc(1, sizeof(*h));
+	struct sandbox_host *h = xcalloc(1, sizeof(*h));
 
-	if (!h)
-		abort();
 	h->init_fd = h->filters[0] = h->filters[1] = -1;
 	for (int k = 0; k < CG__COUNT; k++)
 		h->cgroups.dirfd[k] = -1;
-	h->paths = copy(cfg->paths);
-	h->skeleton = copy(cfg->skeleton);
+	h->paths = xstrdup(cfg->paths);
+	h->skeleton = xstrdup(cfg->skeleton);
 	h->disk_mb = cfg->disk_mb;
 	h->inodes = cfg->inodes;
 	h->files = cfg->files;
@@ -257,9 +246,7 @@ host_new(const struct sandbox_config *cfg)
 	h->uid_base = cfg->uid_base;
 	h->n_ranges = cfg->ranges;
 	h->idmap = true;
-	h->range_used = calloc((cfg->ranges + 63) / 64, sizeof(uint64_t));
-	if (!h->range_used)
-		abort();
+	h->range_used = xcalloc((cfg->ranges + 63) / 64, sizeof(uint64_t));
 	return h;
 }
 

@@ -7,6 +7,7 @@
  * becomes root of the namespace and executes sandbox-init.  The parent then
  * sends the plan with the id-mapped trees, and is done: init says READY.
  */
+#include "mem.h"
 #include "sandbox.h"
 
 #include <errno.h>
@@ -115,11 +116,9 @@ write_map(pid_t pid, const char *name, uint32_t first, struct err *err)
 static int
 receive_userns(int control, struct err *err)
 {
-	auto_free struct msg *m = malloc(sizeof(*m));
+	auto_free struct msg *m = xmalloc(sizeof(*m));
 	int r;
 
-	if (!m)
-		abort();
 	r = msg_recv(control, m, err);
 	if (r < 0)
 		return -1;
@@ -189,14 +188,12 @@ start_child(struct sandbox *sb, int theirs, bool *ret_in_group, struct err *err)
 static int
 send_plan(struct sandbox *sb, const int *fds, size_t n_fds, struct err *err)
 {
-	auto_free unsigned char *body = malloc(MSG_MAX);
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 	char hostname[32];
 	struct plan plan;
 	int r;
 
-	if (!body)
-		abort();
 	(void)snprintf(
 	    hostname, sizeof(hostname), "unsb-vm-%05u", sb->serial % 100000);
 	host_plan(sb->host, hostname, &plan);
@@ -252,11 +249,9 @@ set_up(struct sandbox *sb, int *theirs, struct err *err)
 static struct sandbox *
 sandbox_new(struct sandbox_host *host, unsigned serial, struct err *err)
 {
-	struct sandbox *sb = calloc(1, sizeof(*sb));
+	struct sandbox *sb = xcalloc(1, sizeof(*sb));
 	char name[32];
 
-	if (!sb)
-		abort();
 	sb->host = host;
 	sb->serial = serial;
 	sb->pid = sb->pidfd = sb->control = -1;
@@ -315,12 +310,10 @@ sandbox_pidfd(const struct sandbox *sb)
 int
 sandbox_poll_ready(struct sandbox *sb, struct err *err)
 {
-	auto_free struct msg *m = malloc(sizeof(*m));
+	auto_free struct msg *m = xmalloc(sizeof(*m));
 	struct msg_in in;
 	int r;
 
-	if (!m)
-		abort();
 	r = msg_recv(sb->control, m, err);
 	if (r < 0)
 		return err->sys == EAGAIN ? 0 : -1;

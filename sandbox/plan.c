@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "mem.h"
 #include "msg.h"
 
 #define STAGE "/tmp"
@@ -43,9 +44,7 @@ add(struct plan *p, enum plan_op_kind kind, const char *src, const char *dst,
 {
 	struct plan_op *op;
 
-	p->ops = reallocarray(p->ops, p->n + 1, sizeof(*p->ops));
-	if (!p->ops)
-		abort();
+	p->ops = xreallocarray(p->ops, p->n + 1, sizeof(*p->ops));
 	op = &p->ops[p->n++];
 	*op = (struct plan_op){ .kind = kind,
 		.src = text("%s", src),

@@ -6,6 +6,7 @@
  * passed is announced as it comes, so that a node with many languages is of use
  * after the first second.
  */
+#include "mem.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -159,9 +160,7 @@ canary_start(struct worker *w)
 		buf_clear(&w->canary->names);
 		return;
 	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		abort();
+	c = xcalloc(1, sizeof(*c));
 	c->worker = w;
 	c->registry = registry_ref(w->registry);
 	c->keep = w->n_can > 0;

@@ -1,4 +1,5 @@
 /* collect.c - artifacts: what is below /tmp/artifacts, then the built program. */
+#include "mem.h"
 #include "task.h"
 
 #include <stdlib.h>
@@ -52,9 +53,7 @@ collect_file(struct task *t, struct box_event *e)
 		t->result.artifacts_truncated = true;
 		return;
 	}
-	data = malloc(e->size + 1);
-	if (!data)
-		abort();
+	data = xmalloc(e->size + 1);
 	while (len < e->size) {
 		ssize_t n = pread(fd, data + len, e->size - len, (off_t)len);
 

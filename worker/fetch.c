@@ -8,6 +8,7 @@
  * A result that cannot be delivered because Redis is away is kept and offered
  * again until it is taken, or until the lease turns out to be another's.
  */
+#include "mem.h"
 #include "worker.h"
 
 #include <inttypes.h>
@@ -144,10 +145,8 @@ report(
     struct worker *w, const char *id, const char *lease, struct job_result *res)
 {
 	enum job_reason reason = job_result_last(res)->reason;
-	struct report *r = calloc(1, sizeof(*r));
+	struct report *r = xcalloc(1, sizeof(*r));
 
-	if (!r)
-		abort();
 	r->worker = w;
 	r->status = job_state_name(job_reason_state(reason));
 	r->reason = job_reason_name(reason);
@@ -437,9 +436,7 @@ on_renew(uv_timer_t *timer)
 		return;
 	end_overdue(w);
 	w->renew_sent_ms = clock_mono_ms();
-	args = calloc(2 + 2 * w->n_tasks, sizeof(*args));
-	if (!args)
-		abort();
+	args = xcalloc(2 + 2 * w->n_tasks, sizeof(*args));
 	(void)snprintf(
 	    lease, sizeof(lease), "%ld", w->settings.job_lease_seconds * 1000);
 	args[n++] = store_arg_str(w->instance);
@@ -500,13 +497,11 @@ describe(const struct worker *w)
 void
 fetch_beat_now(struct worker *w)
 {
-	auto_free struct store_arg *args = calloc(3 + w->n_can, sizeof(*args));
+	auto_free struct store_arg *args = xcalloc(3 + w->n_can, sizeof(*args));
 	auto_free char *text = describe(w);
 	char ttl[24];
 	size_t n = 0;
 
-	if (!args)
-		abort();
 	(void)snprintf(ttl, sizeof(ttl), "%d", BEAT_LIFETIME_MS);
 	args[n++] = store_arg_str(w->instance);
 	args[n++] = store_arg_str(ttl);

@@ -29,6 +29,7 @@
 #include "clock.h"
 #include "log.h"
 #include "master.h"
+#include "mem.h"
 #include "proc.h"
 #include "task.h"
 #include "worker.h"
@@ -61,9 +62,7 @@ registry_load(const char *share_dir, struct err *err)
 
 	if (!langs)
 		return NULL;
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		abort();
+	r = xcalloc(1, sizeof(*r));
 	r->langs = langs;
 	r->refs = 1;
 	return r;
@@ -72,11 +71,9 @@ registry_load(const char *share_dir, struct err *err)
 void
 worker_set_can(struct worker *w, const char *names)
 {
-	auto_free char *copy = strdup(names);
+	auto_free char *copy = xstrdup(names);
 	char *save, *name;
 
-	if (!copy)
-		abort();
 	for (size_t i = 0; i < w->n_can; i++)
 		free(w->can[i]);
 	w->n_can = 0;

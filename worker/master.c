@@ -32,6 +32,7 @@
 #include "id.h"
 #include "io.h"
 #include "log.h"
+#include "mem.h"
 #include "msg.h"
 #include "proc.h"
 #include "sandbox.h"
@@ -241,11 +242,9 @@ unit_poll(struct unit *u, uv_poll_t *p, int fd, uv_poll_cb cb)
 static void
 make_unit(struct master *m, struct child *c)
 {
-	struct unit *u = calloc(1, sizeof(*u));
+	struct unit *u = xcalloc(1, sizeof(*u));
 	struct err err;
 
-	if (!u)
-		abort();
 	u->master = m;
 	u->child = c;
 	u->serial = ++m->next_serial;
@@ -293,12 +292,10 @@ forget_dead(struct master *m, const char *instance)
 static void
 on_can(struct master *m, const struct child *from, const char *names)
 {
-	auto_free unsigned char *body = malloc(MSG_MAX);
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 	struct err err;
 
-	if (!body)
-		abort();
 	buf_clear(&m->can);
 	if (buf_adds(&m->can, names) < 0)
 		return;
@@ -341,14 +338,12 @@ static void
 on_wire(uv_poll_t *p, int status, int events)
 {
 	struct child *c = p->data;
-	auto_free struct msg *msg = malloc(sizeof(*msg));
+	auto_free struct msg *msg = xmalloc(sizeof(*msg));
 	struct err err;
 	int r;
 
 	(void)status;
 	(void)events;
-	if (!msg)
-		abort();
 	while ((r = msg_recv(c->wire, msg, &err)) > 0) {
 		on_message(c, msg);
 		msg_close_fds(msg);
@@ -681,9 +676,7 @@ static void
 start_children(struct master *m)
 {
 	m->n_children = (unsigned)node_processes(m->settings);
-	m->children = calloc(m->n_children, sizeof(*m->children));
-	if (!m->children)
-		abort();
+	m->children = xcalloc(m->n_children, sizeof(*m->children));
 	for (unsigned i = 0; i < m->n_children; i++) {
 		struct child *c = &m->children[i];
 

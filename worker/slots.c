@@ -6,6 +6,7 @@
  * destroyed, never to another task.  The number asked for keeps `warm` ready
  * beside what hungry tasks need.
  */
+#include "mem.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -50,11 +51,9 @@ tell_number(uint16_t type, uint32_t n)
 static void
 tell_text(uint16_t type, const char *text)
 {
-	auto_free unsigned char *body = malloc(MSG_MAX);
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 
-	if (!body)
-		abort();
 	msg_put_str(&o, text);
 	tell(type, &o);
 }
@@ -115,12 +114,10 @@ on_slot_readable(uv_poll_t *p, int status, int events)
 static void
 slot_add(struct worker *w, const struct sandbox_grant *g)
 {
-	struct slot *s = calloc(1, sizeof(*s));
+	struct slot *s = xcalloc(1, sizeof(*s));
 	struct task *t = TAILQ_FIRST(&w->hungry);
 	struct err err;
 
-	if (!s)
-		abort();
 	s->box = box_adopt(g, &err);
 	if (!s->box) {
 		log_err(NULL, "%s", err.msg);
@@ -237,15 +234,13 @@ static void
 on_wire(uv_poll_t *p, int status, int events)
 {
 	struct worker *w = p->data;
-	auto_free struct msg *m = malloc(sizeof(*m));
+	auto_free struct msg *m = xmalloc(sizeof(*m));
 	struct msg_in in;
 	struct err err;
 	int r;
 
 	(void)status;
 	(void)events;
-	if (!m)
-		abort();
 	while ((r = msg_recv(WIRE_FD, m, &err)) > 0) {
 		msg_in_init(&in, m);
 		if (m->hdr.type == WIRE_SLOT)

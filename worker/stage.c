@@ -1,5 +1,6 @@
 /* stage.c - what goes into the sandbox before a step: files, argv, environment.
  */
+#include "mem.h"
 #include "task.h"
 
 #include <fcntl.h>
@@ -79,9 +80,7 @@ env_set(struct environment *e, const char *name, const char *value)
 	if (i < e->n) {
 		free(e->items[i]);
 	} else {
-		e->items = reallocarray(e->items, e->n + 2, sizeof(char *));
-		if (!e->items)
-			abort();
+		e->items = xreallocarray(e->items, e->n + 2, sizeof(char *));
 		e->items[++e->n] = NULL;
 	}
 	e->items[i] = text;
@@ -137,7 +136,7 @@ stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 {
 	const struct job_spec *s = t->spec;
 	size_t n_args = with_input ? s->n_args : 0, n = 0;
-	auto_free const char **words = calloc(
+	auto_free const char **words = xcalloc(
 	    argv->n + n_args + 1, sizeof(*words));
 	auto_close int in = open_input(t, with_input, err);
 	struct environment env = { .n = 0 };
@@ -146,8 +145,6 @@ stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 
 	if (in < 0)
 		return -1;
-	if (!words)
-		abort();
 	for (size_t i = 0; i < argv->n; i++)
 		words[n++] = argv->items[i];
 	for (size_t i = 0; i < n_args; i++)

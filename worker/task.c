@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "lang.h"
 #include "log.h"
+#include "mem.h"
 #include "sandbox.h"
 #include "worker.h"
 
@@ -94,9 +95,7 @@ static void
 set_message(struct task *t, const char *text)
 {
 	free(t->result.message);
-	t->result.message = strdup(text);
-	if (!t->result.message)
-		abort();
+	t->result.message = xstrdup(text);
 }
 
 /* It could not be run at all; why is for the owner and for the log. */
@@ -462,10 +461,8 @@ struct task *
 task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
     const char *id, const char *lease, task_done_cb *on_done, void *ctx)
 {
-	struct task *t = calloc(1, sizeof(*t));
+	struct task *t = xcalloc(1, sizeof(*t));
 
-	if (!t)
-		abort();
 	t->worker = w;
 	t->registry = registry_ref(w->registry);
 	t->lang = lang;
