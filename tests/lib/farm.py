@@ -58,6 +58,30 @@ def ensure_accounts():
             )
 
 
+def remove_groups(name):
+    """Kills what is in a farm's control groups and removes them."""
+    for top in pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"):
+        for folder in (*top.glob("*/"), top):
+            for _ in range(50):
+                for pid in (folder / "cgroup.procs").read_text().split() if folder.exists() else ():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(FileNotFoundError):
+                    try:
+                        folder.rmdir()
+                    except OSError:
+                        time.sleep(0.02)
+                        continue
+                break
+
+
+def sweep():
+    """What a killed test left: control groups of farms whose folder is gone."""
+    for top in pathlib.Path("/sys/fs/cgroup/pids").glob("unfarm-test-*"):
+        if not pathlib.Path(tempfile.gettempdir(), top.name).exists():
+            remove_groups(top.name)
+
+
 class Farm:
     def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None):
         self.conf = conf or {}
@@ -73,6 +97,7 @@ class Farm:
 
     def __enter__(self):
         ensure_accounts()
+        sweep()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="unfarm-test-"))
         self.dir.chmod(0o755)
         self.cgroup = self.dir.name
@@ -98,6 +123,7 @@ class Farm:
         self.stop()
         if kind is None:
             left = self.leftovers()
+            remove_groups(self.cgroup)
             assert left == [], left
 
     def _share(self):
