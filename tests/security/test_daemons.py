@@ -1,5 +1,6 @@
 """What the farm's own processes may do, as the kernel says it; and where no secret is."""
 
+import contextlib
 import pathlib
 import pwd
 import re
@@ -88,10 +89,20 @@ def test_every_sandbox_has_a_range_of_its_own_and_no_root(farm):
 
 def test_init_holds_few_descriptors(farm):
     """Standard streams, the control socket, its signals: nothing of Redis, cgroups or other sandboxes."""
-    for pid in inits(farm):
-        fds = {p.name: str(p.readlink()) for p in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
-        assert fds.pop("3").startswith("socket:")
-        assert [v for k, v in fds.items() if k not in ("0", "1", "2")] == ["anon_inode:[signalfd]"], fds
+    def descriptors(pid):
+        """Without 0 to 2; none of one that is just ending."""
+        with contextlib.suppress(OSError):
+            fds = {p.name: str(p.readlink()) for p in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+            return {k: v.split("[")[0] for k, v in fds.items() if k not in ("0", "1", "2")}
+        return {}
+
+    def settled():
+        """All, once the sandboxes of earlier tests are gone and new ones are ready."""
+        found = [descriptors(pid) for pid in inits(farm)]
+        return found if found and all(len(fds) == 2 for fds in found) else None
+
+    for fds in wait_for("sandboxes that are ready and hold two descriptors", settled):
+        assert fds.pop("3").startswith("socket:") and list(fds.values()) == ["anon_inode:"], fds
 
 
 def test_namespaces_of_a_sandbox_are_all_its_own(farm):
@@ -100,9 +111,14 @@ def test_namespaces_of_a_sandbox_are_all_its_own(farm):
 
     host = spaces("self")
     seen = {n: set() for n in host}
-    found = inits(farm)
-    for pid in found:
-        for n, value in spaces(pid).items():
+
+    def all_spaces():
+        with contextlib.suppress(OSError):  # one ended while we looked: look again
+            return [spaces(pid) for pid in inits(farm)]
+
+    found = wait_for("sandboxes", all_spaces)
+    for its in found:
+        for n, value in its.items():
             assert value != host[n], n
             seen[n].add(value)
     assert all(len(values) == len(found) for values in seen.values())
