@@ -133,7 +133,7 @@ def test_cli_examples(un, tmp_path):
 
 
 def test_cli_environment(un, tmp_path):
-    assert un("-e", "NAME=Claude", "-s", "python", 'import os; print(f"Hello {os.environ[\'NAME\']}")').stdout == "Hello Claude\n"
+    assert un("-e", "NAME=World", "-s", "python", 'import os; print(f"Hello {os.environ[\'NAME\']}")').stdout == "Hello World\n"
     assert un("-e", "X=10", "-e", "Y=20", "-s", "bash", 'echo "Sum: $((X + Y))"').stdout == "Sum: 30\n"
 
 
