@@ -18,7 +18,6 @@ enum { SEND_WAIT_MS = 2000 };
 
 struct box {
 	int control;
-	unsigned serial;
 	struct cg_files cg;
 	struct msg packet; /* the last one received */
 };
@@ -49,7 +48,6 @@ box_adopt(const struct sandbox_grant *g, struct err *err)
 {
 	struct box *b = xcalloc(1, sizeof(*b));
 
-	b->serial = g->serial;
 	b->control = -1;
 	for (int k = 0; k < CG_FILE__COUNT; k++)
 		b->cg.fd[k] = -1;
@@ -76,12 +74,6 @@ int
 box_fd(const struct box *b)
 {
 	return b->control;
-}
-
-unsigned
-box_serial(const struct box *b)
-{
-	return b->serial;
 }
 
 int

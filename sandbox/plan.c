@@ -242,12 +242,6 @@ plan_done(struct plan *p)
 	*p = (struct plan){ .n = 0 };
 }
 
-const char *
-plan_op_name(enum plan_op_kind kind)
-{
-	return op_names[kind];
-}
-
 void
 plan_print(const struct plan *p, FILE *out)
 {

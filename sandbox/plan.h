@@ -68,6 +68,5 @@ struct plan_input {
 
 void plan_build(struct plan *ret_plan, const struct plan_input *in);
 void plan_done(struct plan *p);
-const char *plan_op_name(enum plan_op_kind kind);
 void plan_print(const struct plan *p, FILE *out);
 void plan_encode(const struct plan *p, struct msg_out *o);

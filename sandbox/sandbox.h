@@ -125,7 +125,6 @@ struct box *box_adopt(const struct sandbox_grant *grant, struct err *err);
 void box_free(struct box *b);
 /* Control socket; readable when box_receive() has something.  Borrowed. */
 int box_fd(const struct box *b);
-unsigned box_serial(const struct box *b);
 
 struct box_limits {
 	uint64_t memory_bytes; /* swap included */
