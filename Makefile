@@ -33,13 +33,14 @@ LDFLAGS  = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 ifeq ($(SAN),)
 CPPFLAGS += -D_FORTIFY_SOURCE=3
 else
+CPPFLAGS += -DUNFARM_INSTRUMENTED
 CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS += -fsanitize=$(SAN)
 endif
 
-COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap
+COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap -lseccomp
 GATEWAY_LIBS = -lmicrohttpd
-SANDBOX_LIBS = -lcgroup -lseccomp
+SANDBOX_LIBS = -lcgroup
 UN_LIBS      = -lcurl -ljansson -lcrypto
 
 # One line a file; `make V=1` shows the commands.

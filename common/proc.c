@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "filter.h"
 #include "io.h"
 
 enum {
@@ -24,8 +25,9 @@ enum {
 static const struct {
 	const char *name;
 	const char *caps;
+	const char *calls;
 } procs[] = {
-#define PROC(name, caps, doc) [PROC_##name] = { #name, caps },
+#define PROC(name, caps, calls, doc) [PROC_##name] = { #name, caps, calls },
 #include "procs.def"
 #undef PROC
 };
@@ -166,7 +168,8 @@ proc_lock_down(enum proc_kind kind, struct err *err)
 	files.rlim_cur = files.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return err_errno(err, "raise the limit of open files");
-	if (set_caps(procs[kind].caps, err) < 0)
+	if (set_caps(procs[kind].caps, err) < 0 ||
+	    (*procs[kind].calls && filter_load(procs[kind].calls, err) < 0))
 		return err_wrap(err, "lock down %s", procs[kind].name);
 	return 0;
 }

@@ -11,7 +11,7 @@
 #include "err.h"
 
 enum proc_kind {
-#define PROC(name, caps, doc) PROC_##name,
+#define PROC(name, caps, calls, doc) PROC_##name,
 #include "procs.def"
 #undef PROC
 	PROC__COUNT
@@ -27,8 +27,9 @@ int proc_find_user(
 
 /*
  * no_new_privs, the capabilities of procs.def and no others (bounding set
- * too), no core files, open files up to the hard limit, and large blocks of
- * memory go back to the system when they are freed.
+ * too), no core files, open files up to the hard limit, large blocks of
+ * memory go back to the system when they are freed, and of the system calls
+ * only those of procs.def.
  */
 int proc_lock_down(enum proc_kind kind, struct err *err);
 

@@ -60,6 +60,13 @@ const char *sandbox_host_layers(const struct sandbox_host *host);
 /* The set-up of a sandbox, one operation a line, as it would be executed. */
 void sandbox_host_print_plan(const struct sandbox_host *host, FILE *out);
 
+/*
+ * From here on this process, and every sandbox it makes, can make the calls
+ * that programs in a sandbox may, those that making one takes, and no others:
+ * a second wall behind the sandboxes' own filters.  Needs no_new_privs.
+ */
+int sandbox_lock_down(struct err *err);
+
 /* Makes one sandbox and runs `true` in it; -1 with the step that failed. */
 int sandbox_host_try(struct sandbox_host *host, struct err *err);
 

@@ -1,5 +1,5 @@
 /*
- * Two filters, loaded one after the other.  The first is eight instructions by
+ * For each sandbox two filters, loaded one after the other.  The first is eight instructions by
  * hand: only the native ABI, and no call with a number past LAST_CALL, so that
  * a call which a future kernel adds is refused until somebody looked at it;
  * libseccomp has no rule for ranges.  The second is libseccomp's, from the
@@ -18,6 +18,8 @@
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
@@ -28,6 +30,7 @@
 
 #include "cleanup.h"
 #include "io.h"
+#include "sandbox.h"
 
 #if defined(__x86_64__)
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
@@ -266,5 +269,51 @@ seccomp_compile(int ret_fds[SECCOMP_FILTERS], struct err *err)
 		return -1;
 	ret_fds[0] = steal_fd(&numbers);
 	ret_fds[1] = table;
+	return 0;
+}
+
+/* ---- the process that makes sandboxes ---- */
+
+/* Of what programs are refused, what making a sandbox takes. */
+static const char *const making[] = { "clone3", "mount", "mount_setattr",
+	"move_mount", "open_tree", "pivot_root", "umount2" };
+
+static bool
+listed(const char *call)
+{
+	for (size_t i = 0; i < ARRAY_LEN(making); i++)
+		if (strcmp(making[i], call) == 0)
+			return true;
+	for (size_t i = 0; i < ARRAY_LEN(denied); i++)
+		if (strcmp(denied[i].call, call) == 0)
+			return false;
+	return true;
+}
+
+int
+sandbox_lock_down(struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	int r = ctx ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = seccomp_attr_set(
+		    ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	/* Sorted into a tree: some 300 numbers. */
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	for (int nr = 0; r == 0 && nr <= LAST_CALL; nr++) {
+		auto_free char *call = seccomp_syscall_resolve_num_arch(
+		    SCMP_ARCH_NATIVE, nr);
+
+		if (call && listed(call))
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
+	}
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	if (r < 0)
+		return err_set(err, ERR_SANDBOX, -r,
+		    "load the launcher's list of system calls");
 	return 0;
 }

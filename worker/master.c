@@ -699,7 +699,7 @@ start(struct master *m, struct err *err)
 	if (io_mkdir_all(m->settings->farm_data_dir, 0755, err) < 0 ||
 	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0 ||
 	    open_host(m, err) < 0 || proc_write_pid(pid_file, err) < 0 ||
-	    proc_lock_down(PROC_master, err) < 0)
+	    proc_lock_down(PROC_master, err) < 0 || sandbox_lock_down(err) < 0)
 		return -1;
 	/* What cannot be isolated is refused now, not with the first job. */
 	return sandbox_host_try(m->host, err);

@@ -7,15 +7,20 @@ import re
 
 import pytest
 from attack import ROOT
-from farm import SECRET, wait_for
+from farm import BUILD, SECRET, wait_for
 
-TABLE = dict(re.findall(r'^PROC\((\w+), "([^"]*)"', (ROOT / "common/procs.def").read_text(), re.M))
+TABLE = dict(re.findall(r'^PROC\((\w+), "([^"]*)",', (ROOT / "common/procs.def").read_text(), re.M))
 NUMBERS = ("chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
            "net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct "
            "sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control "
            "setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore").split()
 INSIDE = 0x4fb  # sandbox/init_setup.c: chown dac_override fowner fsetid kill setgid setuid net_bind_service
 UID_BASE = 1879048192
+# Seccomp filters: of its own, after those of whoever started it.  A sanitizer's runtime makes calls of its own, so
+# with one the lists of common/call_sets.def are not loaded.
+SANITIZED = b"__asan_init" in (BUILD / "unfarm-gateway").read_bytes() or b"__tsan_init" in (BUILD / "unfarm-gateway").read_bytes()
+OWN = 0 if SANITIZED else 1
+FILTERS = {"gateway": OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "init": 1 + 2}
 
 
 def mask(names):
@@ -37,7 +42,7 @@ def inits(farm):
     children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
     workers = farm.workers()
     found = {int(p): status(p) for p in children if int(p) not in workers}
-    return [p for p, s in found.items() if s["State"][0] != "Z" and s["Seccomp_filters"] == "2"]  # those set up
+    return [p for p, s in found.items() if s["State"][0] != "Z" and int(s["Seccomp_filters"]) == FILTERS["init"]]  # those set up
 
 
 ACCOUNTS = {"gateway": "unfarm-gw", "scheduler": "unfarm-sched", "master": "root", "worker": "unfarm-wk"}
@@ -55,6 +60,7 @@ def test_a_daemon_has_the_rights_of_the_table(farm, name):
         may = mask(TABLE[name])
         assert int(s["CapEff"], 16) == int(s["CapPrm"], 16) == may, (name, s["CapEff"])
         assert int(s["CapInh"], 16) == int(s["CapAmb"], 16) == 0
+        assert (s["Seccomp"], int(s["Seccomp_filters"])) == ("2" if FILTERS[name] else "0", FILTERS[name])
         limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
         assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
         if name != "master":
@@ -79,7 +85,7 @@ def test_every_sandbox_has_a_range_of_its_own_and_no_root(farm):
         s = status(pid)
         assert base >= UID_BASE and (base - UID_BASE) % 65536 == 0
         assert s["Uid"].split() == s["Gid"].split() == [str(base)] * 4 and s["Groups"] == ""
-        assert s["NoNewPrivs"] == "1" and s["Seccomp"] == "2" and s["Seccomp_filters"] == "2"
+        assert s["NoNewPrivs"] == "1" and s["Seccomp"] == "2"
         for name in ("CapEff", "CapPrm", "CapBnd"):
             assert int(s[name], 16) == INSIDE
         assert pathlib.Path(f"/proc/{pid}/environ").read_bytes() == b""
