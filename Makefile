@@ -1,5 +1,5 @@
 # One Makefile, no recursion into folders.  `make help` lists the targets.
-#   make [B=build/NAME] [CC=clang] [SAN=address,undefined] [WERROR=-Werror]
+#   make [B=build/NAME] [CC=clang] [SAN=address,undefined] [WERROR=-Werror] [FAULTS=1]
 CC      ?= gcc
 ifeq ($(origin CC),default)
 CC       = gcc
@@ -7,6 +7,7 @@ endif
 B       ?= build/debug
 SAN     ?=
 WERROR  ?=
+FAULTS  ?=
 VERSION := 0.1.0
 
 PREFIX      ?= /usr
@@ -42,6 +43,10 @@ COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap -lseccomp
 GATEWAY_LIBS = -lmicrohttpd
 SANDBOX_LIBS = -lcgroup
 UN_LIBS      = -lcurl -ljansson -lcrypto
+
+ifneq ($(FAULTS),)
+CPPFLAGS += -DUNFARM_FAULTS
+endif
 
 # One line a file; `make V=1` shows the commands.
 ifeq ($(V),)
@@ -150,8 +155,11 @@ test: ## install what tests need, build, run every test
 	@scripts/install-deps test
 	@scripts/languages install small
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@$(MAKE) --no-print-directory faults
 	@scripts/run-tests all
 tests: $(TESTS)
+faults: ## the programs with the switch that kills them (common/fault.h)
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/fault FAULTS=1 all
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
@@ -160,6 +168,7 @@ lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
 asan: ## unit tests and end-to-end tests under address and undefined
 	@scripts/install-deps test lint
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/asan SAN=address,undefined all tests
+	@$(MAKE) --no-print-directory faults
 	@BUILD=build/asan scripts/run-tests all
 fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps lint
@@ -195,6 +204,6 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-.PHONY: all run stop languages test tests check lint asan fuzz clang format \
+.PHONY: all run stop languages test tests faults check lint asan fuzz clang format \
         install clean help
 .SECONDARY:

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fault.h"
 #include "gateway.h"
 #include "keyring.h"
 #include "mem.h"
@@ -70,6 +71,7 @@ answer_job(struct job_call *c, const struct job_record *rec)
 {
 	struct out o;
 
+	FAULT(gateway_answering);
 	out_init(&o);
 	view_job(&o, rec, c->shape);
 	job_call_done(c);
@@ -211,6 +213,7 @@ job_call_wait(struct job_call *c)
 	request_drop_body(c->req);
 	c->armed = true;
 	waiter_arm(c->waiter, c->hold_ms, fd);
+	FAULT(gateway_waiting);
 	if (c->ended)
 		read_job(c, "");
 }

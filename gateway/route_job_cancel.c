@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fault.h"
 #include "gateway.h"
 #include "job_call.h"
 #include "keyring.h"
@@ -47,6 +48,7 @@ handle(struct request *req, struct err *err)
 	c = job_call_new(req, id, VIEW_CANCEL, HOLD_MS);
 	(void)snprintf(
 	    ttl, sizeof(ttl), "%ld", req->gw->set.job_result_seconds * MS);
+	FAULT(gateway_cancelling);
 	store_eval_str(req->gw->store, STORE_cancel, on_cancel, c, id,
 	    req->key->key.public_key, ttl, req->gw->id, NULL);
 	return 0;

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "farm.h"
+#include "fault.h"
 #include "gateway.h"
 #include "job.h"
 #include "job_call.h"
@@ -194,6 +195,7 @@ on_enqueued(void *ctx, const redisReply *reply, const struct err *err)
 	struct create *c = ctx;
 	struct err odd;
 
+	FAULT(gateway_enqueued);
 	if (err) {
 		respond_err(c->req, err);
 		return;
@@ -241,6 +243,7 @@ enqueue(struct create *c, const struct job_spec *s)
 		k->concurrency, k->queue,
 		(long long)gw->set.job_result_seconds * MS };
 
+	FAULT(gateway_enqueuing);
 	if (*c->idempotency)
 		request_hash(req, hash);
 	for (size_t i = 0; i < ARRAY_LEN(values); i++)

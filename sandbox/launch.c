@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 
 #include "cleanup.h"
+#include "fault.h"
 #include "host.h"
 #include "msg.h"
 #include "proto.h"
@@ -230,6 +231,7 @@ set_up(struct sandbox *sb, int *theirs, struct err *err)
 
 	if (start_child(sb, *theirs, &in_group, err) < 0)
 		return -1;
+	FAULT(master_cloned);
 	/* Only the child holds its end now: its death is told by EOF. */
 	(void)close(steal_fd(theirs));
 	if (write_map(sb->pid, "uid_map", first, err) < 0 ||
@@ -241,6 +243,7 @@ set_up(struct sandbox *sb, int *theirs, struct err *err)
 	if (userns < 0 || host_clone_trees(sb->host, userns, trees, err) < 0)
 		return -1;
 	r = send_setup(sb, trees, err);
+	FAULT(master_planned);
 	for (size_t i = 0; i < sb->host->view.n_trees; i++)
 		(void)close(trees[i]);
 	return r;
@@ -267,6 +270,7 @@ sandbox_new(struct sandbox_host *host, unsigned serial, struct err *err)
 		free(sb);
 		return NULL;
 	}
+	FAULT(master_launching);
 	return sb;
 }
 

@@ -1,10 +1,10 @@
 /*
- * For each sandbox two filters, loaded one after the other.  The first is eight instructions by
- * hand: only the native ABI, and no call with a number past LAST_CALL, so that
- * a call which a future kernel adds is refused until somebody looked at it;
- * libseccomp has no rule for ranges.  The second is libseccomp's, from the
- * table.  Constant answers are cached by the kernel (5.11 and later), so an
- * allowed call pays nothing.
+ * For each sandbox two filters, loaded one after the other.  The first is eight
+ * instructions by hand: only the native ABI, and no call with a number past
+ * LAST_CALL, so that a call which a future kernel adds is refused until
+ * somebody looked at it; libseccomp has no rule for ranges.  The second is
+ * libseccomp's, from the table.  Constant answers are cached by the kernel
+ * (5.11 and later), so an allowed call pays nothing.
  */
 #include "seccomp.h"
 

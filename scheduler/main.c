@@ -38,6 +38,7 @@
 
 #include "chores.h"
 #include "clock.h"
+#include "fault.h"
 #include "id.h"
 #include "io.h"
 #include "lead.h"
@@ -108,6 +109,7 @@ on_chore(void *ctx, const redisReply *reply, const struct err *err)
 		if (!s->stopping && err->code != ERR_UNAVAILABLE)
 			log_err(NULL, "a repair failed: %s", err->msg);
 	} else {
+		FAULT(scheduler_repaired);
 		r = chores_done(&s->chores, reply, clock_mono_ms());
 		log_chore(&r);
 		if (!r.leads)
@@ -130,6 +132,7 @@ start_repair(struct scheduler *s)
 	(void)snprintf(backoff, sizeof(backoff), "%d", BACKOFF_MS);
 	(void)snprintf(
 	    longest, sizeof(longest), "%ld", set->job_wait_seconds * 1000);
+	FAULT(scheduler_repairing);
 	store_eval_str(s->store, STORE_repair, on_chore, s, s->who, batch,
 	    attempts, ttl, backoff, longest, (char *)NULL);
 }
@@ -141,6 +144,7 @@ start_sweep(struct scheduler *s)
 
 	(void)snprintf(
 	    ttl, sizeof(ttl), "%ld", s->settings.job_result_seconds * 1000);
+	FAULT(scheduler_sweeping);
 	store_eval_str(s->store, STORE_sweep, on_chore, s, s->who,
 	    s->chores.cursor, ttl, (char *)NULL);
 }
@@ -178,6 +182,7 @@ on_lead_change(struct scheduler *s, enum lead_change change)
 {
 	switch (change) {
 	case LEAD_GAINED:
+		FAULT(scheduler_leading);
 		log_info(NULL, "leading|who=%s", s->who);
 		chores_restart(&s->chores, clock_mono_ms());
 		run_chores(s);

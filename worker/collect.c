@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fault.h"
 #include "lang.h"
 #include "sandbox.h"
 #include "worker.h"
@@ -49,6 +50,7 @@ collect_file(struct task *t, struct box_event *e)
 	auto_free char *data = NULL;
 	size_t most = (size_t)t->worker->settings.job_artifacts, len = 0;
 
+	FAULT(worker_collecting);
 	if (t->result.n_artifacts >= most || e->size > bytes_left(t)) {
 		t->result.artifacts_truncated = true;
 		return;

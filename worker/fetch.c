@@ -20,6 +20,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "fault.h"
 #include "json.h"
 #include "log.h"
 #include "task.h"
@@ -87,12 +88,14 @@ on_reported(void *ctx, const redisReply *reply, const struct err *err)
 		log_err(NULL, "result refused: %s|job=%s", err->msg, r->id);
 	else if (store_reply_int(reply, 0) == 0)
 		log_warn(NULL, "result came too late, dropped|job=%s", r->id);
+	FAULT(worker_reported);
 	uv_close((uv_handle_t *)&r->timer, on_report_closed);
 }
 
 static void
 report_send(struct report *r)
 {
+	FAULT(worker_reporting);
 	store_eval_str(r->worker->store, STORE_finish, on_reported, r, r->id,
 	    r->lease, r->status, r->reason,
 	    r->result.message ? r->result.message : "", r->text, r->ttl, NULL);
@@ -126,6 +129,7 @@ encode(uv_work_t *work)
 {
 	struct report *r = work->data;
 
+	FAULT(worker_encoding);
 	r->text = job_result_encode(&r->result);
 }
 
@@ -176,6 +180,7 @@ give_back(struct worker *w, const struct task *t)
 	const struct settings *s = &w->settings;
 	char ttl[24], most[24];
 
+	FAULT(worker_giving_back);
 	(void)snprintf(ttl, sizeof(ttl), "%ld", s->job_result_seconds * 1000);
 	(void)snprintf(
 	    most, sizeof(most), "%ld", t->given_back ? 0 : s->job_max_attempts);
@@ -268,6 +273,8 @@ on_taken(void *ctx, const redisReply *reply, const struct err *err)
 	}
 	n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
 	w->maybe_more = n > 0;
+	if (n > 0)
+		FAULT(worker_taken);
 	for (size_t i = 0; i < n; i++)
 		start_job(w, reply->element[i]);
 	fetch_more(w);
@@ -418,6 +425,7 @@ on_renewed(void *ctx, const redisReply *reply, const struct err *err)
 
 	if (err)
 		return;
+	FAULT(worker_renewed);
 	w->renewed_ms = w->renew_sent_ms;
 	end_lost(w, store_reply_at(reply, 0));
 	end_tasks(w, store_reply_at(reply, 1), "job cancelled");
@@ -446,6 +454,7 @@ on_renew(uv_timer_t *timer)
 			args[n++] = store_arg_str(t->id);
 			args[n++] = store_arg_str(t->lease);
 		}
+	FAULT(worker_renewing);
 	store_eval(w->store, STORE_renew, args, n, on_renewed, w);
 }
 
@@ -533,6 +542,7 @@ on_abandoned(void *ctx, const redisReply *reply, const struct err *err)
 {
 	struct abandon *a = ctx;
 
+	FAULT(worker_abandoned);
 	if (!err) {
 		log_info(NULL,
 		    "took over from a dead worker|worker=%s jobs=%lld",
@@ -577,6 +587,7 @@ on_store_state(void *ctx, bool up)
 		log_warn(NULL, "redis is away");
 		return;
 	}
+	FAULT(worker_starting);
 	abandon_dead(w);
 	w->abandoned = NULL;
 	fetch_beat_now(w);

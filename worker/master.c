@@ -29,6 +29,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "fault.h"
 #include "id.h"
 #include "io.h"
 #include "log.h"
@@ -108,6 +109,7 @@ on_unit_closed(uv_handle_t *h)
 
 	if (--u->handles > 0)
 		return;
+	FAULT(master_burying);
 	LIST_REMOVE(u, link);
 	sandbox_free(u->sb);
 	free(u);
@@ -182,6 +184,7 @@ grant(struct unit *u)
 	struct sandbox_grant g;
 	struct err err;
 
+	FAULT(master_granting);
 	sandbox_grant(u->sb, &g);
 	msg_put_u32(&o, g.serial);
 	msg_put_u32(&o, g.mask);
@@ -194,6 +197,7 @@ grant(struct unit *u)
 		unit_end(u);
 		return;
 	}
+	FAULT(master_granted);
 	sandbox_granted(u->sb);
 	u->state = UNIT_GRANTED;
 }
@@ -467,6 +471,7 @@ spawn(struct child *c)
 	(void)snprintf(
 	    c->instance, sizeof(c->instance), "%.40s-%s", m->node, hex);
 	c->pid = fork_worker(m, c, theirs);
+	FAULT(master_respawning);
 	pidfd = c->pid > 0 ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
 	if (pidfd < 0) {
 		log_err(NULL, "start a worker: %s", strerror(errno));
@@ -562,6 +567,7 @@ on_child_dead(uv_poll_t *p, int status, int events)
 		log_err(
 		    NULL, "worker died|worker=%s status=%d", c->instance, how);
 	c->pid = 0;
+	FAULT(master_noticing);
 	bury(c);
 	c->wire = -1;
 	write_instances(c->master);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fault.h"
 #include "log.h"
 #include "msg.h"
 #include "sandbox.h"
@@ -159,6 +160,7 @@ slots_get(struct worker *w, struct task *t)
 		w->n_ready--;
 		task_feed(t, s);
 	} else {
+		FAULT(worker_hungry);
 		TAILQ_INSERT_TAIL(&w->hungry, t, hungry);
 		w->n_hungry++;
 	}

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "fault.h"
 #include "lang.h"
 #include "log.h"
 #include "mem.h"
@@ -247,10 +248,12 @@ end_step(struct task *t)
 	(void)uv_timer_start(&t->deadline, on_deadline, GRACE_MS, 0);
 	record_step(t);
 	if (t->phase == TASK_RUN) {
+		FAULT(worker_ended);
 		take_output(t);
 		begin_collect(t);
 		return;
 	}
+	FAULT(worker_compiled);
 	compiled = s->reason == REASON_exited && s->exit_code == 0;
 	take_compiler_output(t, !compiled);
 	if (compiled)
@@ -366,6 +369,10 @@ begin_step(struct task *t, enum task_phase phase)
 		cannot_start(t, &err);
 		return;
 	}
+	if (phase == TASK_COMPILE)
+		FAULT(worker_compiling);
+	else
+		FAULT(worker_running);
 	/* The loop's clock stood still while we worked; limits are exact. */
 	uv_update_time(&t->worker->loop);
 	(void)uv_timer_start(
@@ -391,6 +398,7 @@ task_feed(struct task *t, struct slot *s)
 		cannot_start(t, &err);
 		return;
 	}
+	FAULT(worker_staged);
 	begin_step(t, t->lang->compile.n > 0 ? TASK_COMPILE : TASK_RUN);
 }
 
