@@ -265,6 +265,25 @@ get_bytes(const json_t *o, const char *name, struct job_bytes *ret_bytes,
 	return 0;
 }
 
+/* Only what the gateway lets in: the worker makes paths of it. */
+static bool
+name_clean(const char *name)
+{
+	struct err ignored;
+	auto_free char *clean = job_file_name(name, strlen(name), &ignored);
+
+	return clean && strcmp(clean, name) == 0;
+}
+
+/* As a C string; NULL when it is none. */
+static const char *
+c_string(const json_t *v)
+{
+	const char *s = json_string_value(v);
+
+	return s && strlen(s) == json_string_length(v) ? s : NULL;
+}
+
 static int
 get_lists(struct job_spec *s, const json_t *o, struct err *err)
 {
@@ -278,15 +297,16 @@ get_lists(struct job_spec *s, const json_t *o, struct err *err)
 	    !json_is_array(files))
 		return err_set(err, ERR_INVALID, 0, "job record: lists");
 	for (size_t i = 0; i < json_array_size(args); i++) {
-		v = json_array_get(args, i);
-		if (!json_is_string(v))
+		const char *text = c_string(json_array_get(args, i));
+
+		if (!text)
 			return err_set(err, ERR_INVALID, 0, "job record: args");
-		job_spec_add_arg(s, json_string_value(v));
+		job_spec_add_arg(s, text);
 	}
 	json_object_foreach (env, key, v) {
-		if (!json_is_string(v))
+		if (!*key || strchr(key, '=') || !c_string(v))
 			return err_set(err, ERR_INVALID, 0, "job record: env");
-		job_spec_add_env(s, key, json_string_value(v));
+		job_spec_add_env(s, key, c_string(v));
 	}
 	for (size_t i = 0; i < json_array_size(files); i++) {
 		auto_buf struct buf raw = { .cap = SIZE_MAX / 4 };
@@ -295,7 +315,8 @@ get_lists(struct job_spec *s, const json_t *o, struct err *err)
 
 		v = json_array_get(files, i);
 		if (json_get_str(v, "filename", &name, NULL, err) <= 0 ||
-		    json_get_str(v, "content_base64", &text, &n, err) <= 0)
+		    json_get_str(v, "content_base64", &text, &n, err) <= 0 ||
+		    !name_clean(name))
 			return err_set(
 			    err, ERR_INVALID, 0, "job record: files");
 		if (b64_decode(text, n, &raw, err) < 0)
