@@ -27,10 +27,13 @@ field_str(const redisReply *r, const char *name)
 	return store_reply_str(store_reply_field(r, name), "");
 }
 
+/* Times and counts: less than nothing is nothing. */
 static int64_t
 field_int(const redisReply *r, const char *name)
 {
-	return store_reply_int(store_reply_field(r, name), 0);
+	int64_t v = store_reply_int(store_reply_field(r, name), 0);
+
+	return v > 0 ? v : 0;
 }
 
 /* Nothing, or something that is no object, reads as "no result". */

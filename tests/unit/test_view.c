@@ -216,6 +216,29 @@ test_odd_replies_are_errors(void **state)
 	}
 }
 
+/* Their difference does not fit a number. */
+static void
+test_times_before_all_time_read_as_unset(void **state)
+{
+	redisReply *r = reply("*1\r\n*6\r\n$5\r\nstate\r\n$9\r\ncompleted\r\n"
+			      "$7\r\ncreated\r\n$19\r\n9223372036854775807\r\n"
+			      "$8\r\nfinished\r\n"
+			      "$20\r\n-9223372036854775808\r\n");
+	struct job_record rec;
+	struct err err;
+	json_t *o;
+
+	(void)state;
+	assert_int_equal(job_record_from_reply(&rec, "J", r, &err), 0);
+	assert_int_equal(rec.finished_ms, 0);
+	o = parsed(&rec, VIEW_JOB);
+	assert_int_equal(
+	    json_integer_value(json_object_get(o, "total_time_ms")), 0);
+	assert_null(json_object_get(o, "completed_at"));
+	json_decref(o);
+	freeReplyObject(r);
+}
+
 static void
 test_damaged_result_reads_as_none(void **state)
 {
@@ -304,6 +327,7 @@ main(void)
 		cmocka_unit_test(test_jobs_without_a_result),
 		cmocka_unit_test(test_odd_replies_are_errors),
 		cmocka_unit_test(test_damaged_result_reads_as_none),
+		cmocka_unit_test(test_times_before_all_time_read_as_unset),
 		cmocka_unit_test(test_row),
 		cmocka_unit_test(
 		    test_text_is_written_for_strict_and_for_simple_readers),
