@@ -152,24 +152,27 @@ static char *
 next_line(char *text, int size, void *stream)
 {
 	struct load *l = stream;
+	bool cut = false, nul = false;
+	int n = 0, c = ' ';
 	char first;
-	int c;
 
-	if (l->err->code != ERR_OK || !fgets(text, size, l->file))
+	if (l->err->code != ERR_OK)
 		return NULL;
 	l->line++;
-	if (strchr(text, '\n') || feof(l->file))
-		return text;
-	do
-		c = getc(l->file);
-	while (c != EOF && c != '\n');
+	while (c != '\n' && (c = getc(l->file)) != EOF) {
+		nul |= c == '\0';
+		cut |= n == size - 1;
+		if (!cut)
+			text[n++] = (char)c;
+	}
+	text[n] = '\0';
 	first = text[strspn(text, " \t")];
-	if (first != '#' && first != ';') {
+	if (nul)
+		(void)err_set(l->err, ERR_INVALID, 0, "line holds a NUL byte");
+	else if (cut && first != '#' && first != ';')
 		(void)err_set(l->err, ERR_INVALID, 0,
 		    "line is longer than %d bytes", size - 2);
-		return NULL;
-	}
-	return text;
+	return n > 0 && l->err->code == ERR_OK ? text : NULL;
 }
 
 static int

@@ -34,14 +34,20 @@ remove_file(void **state)
 }
 
 static int
-load(struct settings *s, const char *text, struct err *err)
+load_bytes(struct settings *s, const char *text, size_t n, struct err *err)
 {
 	FILE *f = fopen(path, "we");
 
 	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fwrite(text, 1, n, f), n);
 	assert_int_equal(fclose(f), 0);
 	return settings_load(s, path, err);
+}
+
+static int
+load(struct settings *s, const char *text, struct err *err)
+{
+	return load_bytes(s, text, strlen(text), err);
 }
 
 static void
@@ -136,6 +142,18 @@ a_line_too_long_to_read_is_refused_not_cut(void **state)
 }
 
 static void
+a_nul_byte_swallows_no_line(void **state)
+{
+	static const char text[] = "[farm]\n# a\0b\nprefix = x\n";
+	struct settings s;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(load_bytes(&s, text, sizeof(text) - 1, &e), -1);
+	assert_non_null(strstr(e.msg, ":2: line holds a NUL byte"));
+}
+
+static void
 a_missing_file_is_named(void **state)
 {
 	struct settings s;
@@ -221,6 +239,7 @@ main(void)
 		cmocka_unit_test(rows_of_each_type_are_read),
 		cmocka_unit_test(mistakes_name_file_and_line),
 		cmocka_unit_test(a_line_too_long_to_read_is_refused_not_cut),
+		cmocka_unit_test(a_nul_byte_swallows_no_line),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(a_value_that_does_not_fit_is_refused),
 		cmocka_unit_test(the_sample_holds_every_row_with_its_default),
