@@ -1,7 +1,8 @@
 /*
  * The registry is two arrays of records and one hash of every name that leads
- * to a record: canonical names and aliases in lower case, shebang names with
- * "#!" in front, extensions with "." in front.
+ * to a record: canonical names and aliases in lower case with a blank in front,
+ * shebang names with "#!" in front, extensions with "." in front.  None of them
+ * holds a blank, so the name ".net" is no extension.
  */
 #include "lang.h"
 
@@ -376,6 +377,18 @@ name_find(const struct lang_registry *reg, const char *text)
 	return n ? n->lang : NULL;
 }
 
+/* What lang_find() and a shebang line can hold; others would never be found. */
+static bool
+findable(const char *word)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)word[i] <= ' ' || word[i] == '/')
+			return false;
+	return n > 0 && n < WORD_MAX - 1;
+}
+
 static int
 name_add(struct lang_registry *reg, const struct lang *l, const char *prefix,
     const char *word, struct err *err)
@@ -385,16 +398,23 @@ name_add(struct lang_registry *reg, const struct lang *l, const char *prefix,
 	struct name *n = xcalloc(1, sizeof(*n) + len);
 	const struct lang *other;
 
+	if (!findable(word)) {
+		free(n);
+		return err_set(err, ERR_INVALID, 0,
+		    "`%.80s` is empty, longer than %d bytes, or holds a blank "
+		    "or a slash",
+		    word, WORD_MAX - 2);
+	}
 	(void)stpcpy(stpcpy(n->text, prefix), word);
-	if (!*prefix)
+	if (*prefix == ' ')
 		for (char *p = n->text; *p; p++)
 			*p = (char)tolower((unsigned char)*p);
 	n->lang = l;
 	other = name_find(reg, n->text);
 	if (other && other != l) {
 		(void)err_set(err, ERR_INVALID, 0,
-		    "`%s` belongs to both %s and %s", n->text, other->name,
-		    l->name);
+		    "`%s` belongs to both %s and %s",
+		    n->text + strspn(n->text, " "), other->name, l->name);
 		free(n);
 		return -1;
 	}
@@ -412,12 +432,12 @@ names_add(struct lang_registry *reg, const struct lang *l, struct err *err)
 		const char *prefix;
 		const struct lang_list *list;
 	} all[] = {
-		{ "", &l->aliases },
+		{ " ", &l->aliases },
 		{ ".", &l->extensions },
 		{ "#!", &l->shebangs },
 	};
 
-	if (name_add(reg, l, "", l->name, err) < 0)
+	if (name_add(reg, l, " ", l->name, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		for (size_t k = 0; k < all[i].list->n; k++)
@@ -577,13 +597,13 @@ shell_at(const struct lang_registry *reg, size_t i)
 const struct lang *
 lang_find(const struct lang_registry *reg, const char *name)
 {
-	char lower[WORD_MAX];
+	char lower[1 + WORD_MAX] = " ";
 	size_t n = strlen(name);
 
-	if (n == 0 || n >= sizeof(lower) || name[0] == '.' || name[0] == '#')
+	if (n >= WORD_MAX)
 		return NULL;
 	for (size_t i = 0; i <= n; i++)
-		lower[i] = (char)tolower((unsigned char)name[i]);
+		lower[1 + i] = (char)tolower((unsigned char)name[i]);
 	return name_find(reg, lower);
 }
 

@@ -210,10 +210,15 @@ names_claimed_twice_are_refused(void **state)
 		write_lang(w, "zz.json", rows[i].changes);
 		refused(w, "zz.json", rows[i].why);
 	}
-	/* One record may repeat itself. */
-	write_lang(w, "zz.json", "{\"name\":\"x\",\"aliases\":[\"x\",\"X\"]}");
+	/* One record may repeat itself; a name is no extension. */
+	write_lang(w, "zz.json",
+	    "{\"name\":\"x\",\"aliases\":[\"x\",\"X\",\".py\",\"#!sh\"]}");
 	load(w);
+	assert_string_equal(name_of(lang_find(w->reg, ".PY")), "x");
+	assert_string_equal(name_of(lang_find(w->reg, "#!sh")), "x");
 }
+
+#define LONG "a-name-that-no-client-could-ask-for-as-it-is-longer-than-any-is"
 
 static void
 bad_records_are_refused_by_file_and_field(void **state)
@@ -228,6 +233,11 @@ bad_records_are_refused_by_file_and_field(void **state)
 		    "`pids` must be" },
 		{ "{\"name\":\"a b\"}", "`name` must be a word" },
 		{ "{\"name\":\"\"}", "`name`" },
+		{ "{\"name\":\"" LONG "\"}", "is empty, longer than" },
+		{ "{\"aliases\":[\"" LONG "\"]}", "is empty, longer than" },
+		{ "{\"aliases\":[\"a b\"]}", "`a b`" },
+		{ "{\"shebangs\":[\"/bin/x\"]}", "`/bin/x`" },
+		{ "{\"extensions\":[\"\"]}", "`` is empty" },
 		{ "{\"name\":\"a:1\"}", "`name`" }, /* ':' parts a class */
 		{ "{\"source\":\"../x\"}", "`source`" },
 		{ "{\"run\":[]}", "`run` must be a command" },
