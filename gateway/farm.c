@@ -39,8 +39,8 @@ farm_new(struct gateway *gw)
 	return f;
 }
 
-static void
-view_clear(struct farm_view *v)
+void
+farm_view_done(struct farm_view *v)
 {
 	free(v->nodes);
 	free(v->stats);
@@ -53,7 +53,7 @@ farm_free(struct farm *f)
 {
 	if (!f)
 		return;
-	view_clear(&f->view);
+	farm_view_done(&f->view);
 	free(f);
 }
 
@@ -217,11 +217,11 @@ add_sums(struct farm_view *v)
 	}
 }
 
-static void
-view_read(
+void
+farm_view_read(
     struct farm_view *v, const struct lang_registry *reg, const redisReply *r)
 {
-	view_clear(v);
+	farm_view_done(v);
 	v->languages = xcalloc(lang_count(reg), sizeof(bool));
 	v->read_ms = clock_mono_ms();
 	add_workers(v, reg, store_reply_at(r, 0));
@@ -238,7 +238,7 @@ on_overview(void *ctx, const redisReply *reply, const struct err *err)
 	struct farm *f = ctx;
 
 	if (reply)
-		view_read(&f->view, f->gw->langs, reply);
+		farm_view_read(&f->view, f->gw->langs, reply);
 	f->reading = false;
 	while (!STAILQ_EMPTY(&f->asking)) {
 		struct asking *a = STAILQ_FIRST(&f->asking);
@@ -252,7 +252,7 @@ on_overview(void *ctx, const redisReply *reply, const struct err *err)
 void
 farm_forget(struct farm *f)
 {
-	view_clear(&f->view);
+	farm_view_done(&f->view);
 	f->view.languages = xcalloc(lang_count(f->gw->langs), sizeof(bool));
 }
 

@@ -5,6 +5,7 @@
  * Read on demand by one call at a time, however many ask: an idle gateway asks
  * Redis nothing.
  */
+#include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 
 struct gateway;
 struct lang;
+struct lang_registry;
 struct farm;
 
 /* The workers of one machine together. */
@@ -43,6 +45,11 @@ struct farm_view {
 	bool trying; /* a worker is still finding out what it can run */
 	long long running, ring, delayed;
 };
+
+/* From the answer of the script `overview`; what v held is freed. */
+void farm_view_read(
+    struct farm_view *v, const struct lang_registry *reg, const redisReply *r);
+void farm_view_done(struct farm_view *v);
 
 struct farm *farm_new(struct gateway *gw);
 void farm_free(struct farm *f);
