@@ -311,30 +311,32 @@ on_can(struct master *m, const struct child *from, const char *names)
 }
 
 static void
-on_message(struct child *c, struct msg *msg)
+on_message(struct child *c, const struct msg *msg)
 {
 	struct master *m = c->master;
-	struct msg_in in;
+	struct wire said;
 	struct unit *u;
 
-	msg_in_init(&in, msg);
-	if (msg->hdr.type == WIRE_WANT) {
-		uint32_t n = msg_get_u32(&in);
-
-		for (uint32_t i = 0; i < n && i < WANT_MAX; i++)
+	if (!wire_read(msg, &said)) {
+		log_err(NULL, "a worker says nothing we know|worker=%s",
+		    c->instance);
+		return;
+	}
+	if (said.type == WIRE_WANT) {
+		for (uint32_t i = 0; i < said.number && i < WANT_MAX; i++)
 			make_unit(m, c);
-	} else if (msg->hdr.type == WIRE_DONE) {
-		u = find_unit(m, c, msg_get_u32(&in));
+	} else if (said.type == WIRE_DONE) {
+		u = find_unit(m, c, said.number);
 		if (u)
 			unit_end(u);
-	} else if (msg->hdr.type == WIRE_KILL) {
-		u = find_unit(m, c, msg_get_u32(&in));
+	} else if (said.type == WIRE_KILL) {
+		u = find_unit(m, c, said.number);
 		if (u)
 			sandbox_kill(u->sb);
-	} else if (msg->hdr.type == WIRE_CAN) {
-		on_can(m, c, msg_get_str(&in));
-	} else if (msg->hdr.type == WIRE_ABANDONED) {
-		forget_dead(m, msg_get_str(&in));
+	} else if (said.type == WIRE_CAN) {
+		on_can(m, c, said.text);
+	} else if (said.type == WIRE_ABANDONED) {
+		forget_dead(m, said.text);
 	}
 }
 

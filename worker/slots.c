@@ -197,13 +197,13 @@ slots_renew(struct worker *w)
 /* ---- what the master says ---- */
 
 static void
-on_slot(struct worker *w, struct msg *m, struct msg_in *in)
+on_slot(struct worker *w, struct msg *m, const struct wire *said)
 {
-	struct sandbox_grant g = { .n_fds = m->n_fds };
+	struct sandbox_grant g = {
+		.n_fds = m->n_fds, .serial = said->number, .mask = said->mask
+	};
 
-	g.serial = msg_get_u32(in);
-	g.mask = msg_get_u32(in);
-	if (!msg_in_done(in) || m->n_fds > SANDBOX_FDS_MAX)
+	if (m->n_fds > SANDBOX_FDS_MAX)
 		return;
 	for (size_t i = 0; i < m->n_fds; i++)
 		g.fds[i] = steal_fd(&m->fds[i]);
@@ -222,13 +222,13 @@ on_slot(struct worker *w, struct msg *m, struct msg_in *in)
 
 /* The node cannot make sandboxes: what waits is better off elsewhere. */
 static void
-on_no_slot(struct worker *w, struct msg_in *in)
+on_no_slot(struct worker *w, const char *why)
 {
 	if (w->asked > 0)
 		w->asked--;
 	if (w->stale > 0)
 		w->stale--;
-	log_err(NULL, "no sandbox: %s", msg_get_str(in));
+	log_err(NULL, "no sandbox: %s", why);
 	fetch_pause(w, NO_SLOT_PAUSE_MS);
 }
 
@@ -237,20 +237,21 @@ on_wire(uv_poll_t *p, int status, int events)
 {
 	struct worker *w = p->data;
 	auto_free struct msg *m = xmalloc(sizeof(*m));
-	struct msg_in in;
+	struct wire said;
 	struct err err;
 	int r;
 
 	(void)status;
 	(void)events;
 	while ((r = msg_recv(WIRE_FD, m, &err)) > 0) {
-		msg_in_init(&in, m);
-		if (m->hdr.type == WIRE_SLOT)
-			on_slot(w, m, &in);
-		else if (m->hdr.type == WIRE_NO_SLOT)
-			on_no_slot(w, &in);
-		else if (m->hdr.type == WIRE_CAN)
-			worker_set_can(w, msg_get_str(&in));
+		if (!wire_read(m, &said))
+			log_err(NULL, "the master says nothing we know");
+		else if (said.type == WIRE_SLOT)
+			on_slot(w, m, &said);
+		else if (said.type == WIRE_NO_SLOT)
+			on_no_slot(w, said.text);
+		else if (said.type == WIRE_CAN)
+			worker_set_can(w, said.text);
 		msg_close_fds(m);
 	}
 	if (r == 0 || err.sys != EAGAIN) {

@@ -6,6 +6,9 @@
  * The master is privileged and parses nothing else: three fixed messages and a
  * list of names that it only stores and hands on.
  */
+#include <stdbool.h>
+#include <stdint.h>
+
 enum wire_type {
 	/* worker -> master: u32 n more sandboxes, please */
 	WIRE_WANT = 1,
@@ -25,3 +28,15 @@ enum wire_type {
 
 /* The descriptor of the pair in a worker process. */
 enum { WIRE_FD = 3 };
+
+struct msg;
+
+/* One of the messages above; what its type does not have is 0 and "". */
+struct wire {
+	enum wire_type type;
+	uint32_t number; /* n or serial */
+	uint32_t mask;
+	const char *text; /* borrowed from the message */
+};
+/* False for a message that is none of them, to the last byte. */
+bool wire_read(const struct msg *m, struct wire *ret_wire);
