@@ -60,6 +60,8 @@ COMMON_SRC    := $(wildcard common/*.c)
 # What runs inside a sandbox as its pid 1: static, small, no library but libc.
 INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
                  sandbox/init_files.c
+# Of these, tests have a copy in libsandbox.
+INIT_SHARED   := sandbox/init_read.c common/msg.c common/err.c
 SANDBOX_SRC   := $(filter-out $(INIT_SRC),$(wildcard sandbox/*.c))
 GATEWAY_SRC   := $(wildcard gateway/*.c)
 WORKER_SRC    := $(wildcard worker/*.c)
@@ -99,7 +101,7 @@ $(B)/unfarm: $(call obj,$(UNFARM_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
 # Never sanitized: it is the sandbox's own code and must stay small.
-$(B)/sandbox-init: $(INIT_SRC) common/msg.c common/err.c \
+$(B)/sandbox-init: $(INIT_SRC) $(INIT_SHARED) \
     $(wildcard sandbox/*.h sandbox/*.def common/*.h common/*.def)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)

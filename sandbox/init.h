@@ -8,12 +8,14 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "err.h"
 
 struct msg;
 struct msg_in;
+struct plan_op;
 
 struct init {
 	int control;        /* to whoever uses the sandbox */
@@ -22,17 +24,47 @@ struct init {
 	struct err failure; /* first failure of a put; told by the next run */
 };
 
+enum { INIT_WORDS_MAX = 8192 };
+
+/* What the messages of proto.h ask for; texts are borrowed from them. */
+struct init_put {
+	const char *path;
+	uint32_t mode;
+	uint32_t kind;      /* enum proto_put_kind */
+	const char *target; /* of a link */
+	const char *data;
+	size_t len;
+};
+
+struct init_command {
+	const char *argv[INIT_WORDS_MAX + 1]; /* ended by NULL, not empty */
+	const char *env[INIT_WORDS_MAX + 1];
+	uint64_t address_space;
+};
+
+struct init_collect {
+	const char *path;
+	uint32_t max_files;
+	uint64_t max_bytes;
+};
+
+/* init_read.c: false when it is not that, to the last byte. */
+bool init_read_op(struct msg_in *in, struct plan_op *ret_op);
+bool init_read_put(const struct msg *m, struct init_put *ret_put);
+bool init_read_run(const struct msg *m, struct init_command *ret_command);
+bool init_read_collect(const struct msg *m, struct init_collect *ret_collect);
+
 /* init_setup.c: executes the plan of a SETUP message. */
-int init_setup(struct msg *m, struct err *err);
+int init_setup(const struct msg *m, struct err *err);
 
 /* init_run.c */
-void init_run(struct init *in, struct msg *m);
+void init_run(struct init *in, const struct msg *m);
 /* After SIGCHLD: reaps; tells the end of the job when it is the one. */
 void init_reap(struct init *in);
 
 /* init_files.c */
-void init_put(struct init *in, struct msg *m);
-void init_collect(struct init *in, struct msg *m);
+void init_put(struct init *in, const struct msg *m);
+void init_collect(const struct init *in, const struct msg *m);
 
 /* init.c */
 void init_tell_failure(const struct init *in, const struct err *err);

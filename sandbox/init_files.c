@@ -94,38 +94,30 @@ put_file(const char *path, uint32_t mode, const char *data, size_t n, int from)
 }
 
 static int
-put(struct msg *m)
+put(const struct msg *m)
 {
 	char path[PATH_ROOM], target[PATH_ROOM];
-	struct msg_in in;
-	const char *name, *other, *data;
-	uint32_t mode, kind;
-	size_t n;
+	struct init_put p;
 
-	msg_in_init(&in, m);
-	name = msg_get_str(&in);
-	mode = msg_get_u32(&in);
-	kind = msg_get_u32(&in);
-	other = msg_get_str(&in);
-	data = msg_get_bytes(&in, &n);
-	if (!msg_in_done(&in)) {
+	if (!init_read_put(m, &p)) {
 		errno = EPROTO;
 		return -1;
 	}
-	if (full_path(name, path) < 0 || make_parents(path) < 0)
+	if (full_path(p.path, path) < 0 || make_parents(path) < 0)
 		return -1;
-	if (kind == PUT_DIR)
-		return mkdir(path, mode) < 0 && errno != EEXIST ? -1 : 0;
-	if (kind == PUT_FILE)
-		return put_file(path, mode, data, n, m->n_fds ? m->fds[0] : -1);
-	if (full_path(other, target) < 0)
+	if (p.kind == PUT_DIR)
+		return mkdir(path, p.mode) < 0 && errno != EEXIST ? -1 : 0;
+	if (p.kind == PUT_FILE)
+		return put_file(
+		    path, p.mode, p.data, p.len, m->n_fds ? m->fds[0] : -1);
+	if (full_path(p.target, target) < 0)
 		return -1;
 	(void)unlink(path);
 	return link(target, path);
 }
 
 void
-init_put(struct init *in, struct msg *m)
+init_put(struct init *in, const struct msg *m)
 {
 	if (put(m) < 0 && in->failure.code == ERR_OK)
 		(void)err_errno(&in->failure, "put a file into the sandbox");
@@ -216,26 +208,23 @@ walk(struct collect *c, int fd, const char *prefix, int depth)
 }
 
 void
-init_collect(struct init *in, struct msg *m)
+init_collect(const struct init *in, const struct msg *m)
 {
 	struct collect c = { .in = in, .entries_left = ENTRIES_MAX };
 	auto_close int fd = -1;
 	unsigned char body[16];
 	struct msg_out o = { .data = body };
 	char path[PATH_ROOM];
-	struct msg_in req;
-	const char *name;
+	struct init_collect req;
 	struct stat st;
 	struct err err;
 
-	msg_in_init(&req, m);
-	name = msg_get_str(&req);
-	c.files_left = msg_get_u32(&req);
-	c.bytes_left = msg_get_u64(&req);
-	if (msg_in_done(&req) && full_path(name, path) == 0)
+	if (init_read_collect(m, &req) && full_path(req.path, path) == 0)
 		fd = open(path,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (fd >= 0 && fstat(fd, &st) == 0) {
+		c.files_left = req.max_files;
+		c.bytes_left = req.max_bytes;
 		if (S_ISDIR(st.st_mode))
 			walk(&c, steal_fd(&fd), "", 0);
 		else

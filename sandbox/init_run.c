@@ -14,45 +14,12 @@
 #include "msg.h"
 #include "proto.h"
 
-enum { WORDS_MAX = 8192 };
-
-struct command {
-	const char *argv[WORDS_MAX + 1]; /* borrowed from the message */
-	const char *env[WORDS_MAX + 1];
-	uint64_t address_space;
-};
-
 /* Too large for a stack; there is one command at a time. */
-static struct command command;
-
-static int
-read_words(struct msg_in *in, const char **words)
-{
-	uint32_t n = msg_get_u32(in);
-
-	if (n > WORDS_MAX)
-		return -1;
-	for (uint32_t i = 0; i < n; i++)
-		words[i] = msg_get_str(in);
-	words[n] = NULL;
-	return 0;
-}
-
-static int
-read_command(struct msg *m, struct command *c)
-{
-	struct msg_in in;
-
-	msg_in_init(&in, m);
-	if (read_words(&in, c->argv) < 0 || read_words(&in, c->env) < 0)
-		return -1;
-	c->address_space = msg_get_u64(&in);
-	return msg_in_done(&in) && c->argv[0] && m->n_fds == 3 ? 0 : -1;
-}
+static struct init_command command;
 
 /* In the child: only async-signal-safe calls from here to exec. */
 static void
-become(const struct command *c, const int fds[3], int report)
+become(const struct init_command *c, const int fds[3], int report)
 {
 	const struct rlimit as = { c->address_space, c->address_space };
 	sigset_t none;
@@ -76,7 +43,7 @@ become(const struct command *c, const int fds[3], int report)
 
 /* 0 once exec has happened; else the child's errno. */
 static int
-start(const struct command *c, const int fds[3], pid_t *ret_pid)
+start(const struct init_command *c, const int fds[3], pid_t *ret_pid)
 {
 	auto_close int rd = -1, wr = -1;
 	int p[2], why = 0;
@@ -102,7 +69,7 @@ start(const struct command *c, const int fds[3], pid_t *ret_pid)
 }
 
 void
-init_run(struct init *in, struct msg *m)
+init_run(struct init *in, const struct msg *m)
 {
 	struct err err = in->failure;
 	int why;
@@ -112,7 +79,7 @@ init_run(struct init *in, struct msg *m)
 		init_tell_failure(in, &err);
 		return;
 	}
-	if (in->job != 0 || read_command(m, &command) < 0) {
+	if (in->job != 0 || !init_read_run(m, &command)) {
 		(void)err_set(&err, ERR_INVALID, 0, "command is malformed");
 		init_tell_failure(in, &err);
 		return;

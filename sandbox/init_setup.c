@@ -287,22 +287,8 @@ act(const struct plan_op *op, const struct msg *m)
 	return actions[op->kind](op);
 }
 
-/* Strings stay in the message: nothing here allocates. */
-static void
-read_op(struct msg_in *in, struct plan_op *op)
-{
-	op->kind = (enum plan_op_kind)msg_get_u32(in);
-	op->src = (char *)(uintptr_t)msg_get_str(in);
-	op->dst = (char *)(uintptr_t)msg_get_str(in);
-	op->data = (char *)(uintptr_t)msg_get_str(in);
-	op->mode = msg_get_u32(in);
-	op->flags = msg_get_u32(in);
-	op->fd = msg_get_u32(in);
-	op->value = msg_get_u64(in);
-}
-
 int
-init_setup(struct msg *m, struct err *err)
+init_setup(const struct msg *m, struct err *err)
 {
 	struct msg_in in;
 	uint32_t n;
@@ -312,8 +298,7 @@ init_setup(struct msg *m, struct err *err)
 	for (uint32_t i = 0; i < n; i++) {
 		struct plan_op op;
 
-		read_op(&in, &op);
-		if (in.bad || op.kind >= OP__COUNT)
+		if (!init_read_op(&in, &op))
 			return err_set(err, ERR_SANDBOX, 0,
 			    "set-up: operation %u is malformed", i);
 		if (act(&op, m) < 0 &&

@@ -1,0 +1,79 @@
+/* init_read.c - takes messages apart; nothing here acts or allocates. */
+#include <string.h>
+
+#include "init.h"
+#include "msg.h"
+#include "plan.h"
+#include "proto.h"
+
+/* Strings stay in the message. */
+bool
+init_read_op(struct msg_in *in, struct plan_op *ret_op)
+{
+	uint32_t kind = msg_get_u32(in);
+
+	ret_op->src = (char *)(uintptr_t)msg_get_str(in);
+	ret_op->dst = (char *)(uintptr_t)msg_get_str(in);
+	ret_op->data = (char *)(uintptr_t)msg_get_str(in);
+	ret_op->mode = msg_get_u32(in);
+	ret_op->flags = msg_get_u32(in);
+	ret_op->fd = msg_get_u32(in);
+	ret_op->value = msg_get_u64(in);
+	if (in->bad || kind >= OP__COUNT)
+		return false;
+	ret_op->kind = (enum plan_op_kind)kind;
+	return true;
+}
+
+bool
+init_read_put(const struct msg *m, struct init_put *ret_put)
+{
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	ret_put->path = msg_get_str(&in);
+	ret_put->mode = msg_get_u32(&in);
+	ret_put->kind = msg_get_u32(&in);
+	ret_put->target = msg_get_str(&in);
+	ret_put->data = msg_get_bytes(&in, &ret_put->len);
+	return msg_in_done(&in) && ret_put->kind >= PUT_FILE &&
+	       ret_put->kind <= PUT_LINK;
+}
+
+static bool
+read_words(struct msg_in *in, const char **words)
+{
+	uint32_t n = msg_get_u32(in);
+
+	if (n > INIT_WORDS_MAX)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		words[i] = msg_get_str(in);
+	words[n] = NULL;
+	return true;
+}
+
+bool
+init_read_run(const struct msg *m, struct init_command *ret_command)
+{
+	struct init_command *c = ret_command;
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	if (!read_words(&in, c->argv) || !read_words(&in, c->env))
+		return false;
+	c->address_space = msg_get_u64(&in);
+	return msg_in_done(&in) && c->argv[0] && m->n_fds == 3;
+}
+
+bool
+init_read_collect(const struct msg *m, struct init_collect *ret_collect)
+{
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	ret_collect->path = msg_get_str(&in);
+	ret_collect->max_files = msg_get_u32(&in);
+	ret_collect->max_bytes = msg_get_u64(&in);
+	return msg_in_done(&in);
+}
