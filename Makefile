@@ -6,6 +6,7 @@ CC       = gcc
 endif
 B       ?= build/debug
 SAN     ?=
+OPT     ?= -O2
 WERROR  ?=
 FAULTS  ?=
 VERSION := 0.1.0
@@ -29,7 +30,7 @@ HARDEN   = -fstack-protector-strong -fstack-clash-protection -fcf-protection \
            -fPIE -ftrivial-auto-var-init=zero
 endif
 CPPFLAGS = -D_GNU_SOURCE -DUNFARM_VERSION='"$(VERSION)"' -Icommon
-CFLAGS   = -std=gnu17 -O2 -g $(WARN) $(WERROR) $(HARDEN)
+CFLAGS   = -std=gnu17 $(OPT) -g $(WARN) $(WERROR) $(HARDEN)
 LDFLAGS  = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 ifeq ($(SAN),)
 CPPFLAGS += -D_FORTIFY_SOURCE=3
@@ -69,12 +70,14 @@ SCHEDULER_SRC := $(wildcard scheduler/*.c)
 UN_SRC        := $(wildcard cli/un_*.c)
 UNFARM_SRC    := $(wildcard cli/unfarm_*.c)
 TEST_SRC      := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC      := $(wildcard tests/fuzz/*.c)
 
 PROGRAMS := $(B)/unfarm-gateway $(B)/unfarm-worker $(B)/unfarm-scheduler \
             $(B)/un $(B)/unfarm $(B)/sandbox-init
 TESTS    := $(patsubst tests/unit/%.c,$(B)/%,$(TEST_SRC))
 ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(INIT_SRC) $(GATEWAY_SRC) \
-            $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) $(TEST_SRC)
+            $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) \
+            $(TEST_SRC) $(FUZZ_SRC)
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS) ## build every program
@@ -119,8 +122,8 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/unit/%.o: CPPFLAGS += -iquote sandbox
-$(B)/tests/unit/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
+$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/%.o: CPPFLAGS += -iquote sandbox
+$(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))
 
@@ -153,15 +156,32 @@ $(B)/test_%: $(B)/tests/unit/test_%.o $(TEST_LIBS)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIBS) $(GATEWAY_LIBS) \
 	    $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
 
+# A fuzz target links the same.  Where the compiler brings no fuzzer, driver.c
+# is its main(), which needs the sanitizers all the same.
+FUZZERS = $(patsubst tests/fuzz/fuzz_%.c,$(B)/fuzz_%,$(filter tests/fuzz/fuzz_%,$(FUZZ_SRC)))
+ifneq ($(findstring fuzzer,$(SAN)),)
+FUZZ_MAIN = -fsanitize=fuzzer
+else
+FUZZ_MAIN = $(B)/tests/fuzz/driver.o
+endif
+FUZZ_HELP = $(B)/tests/fuzz/fuzz.o $(B)/tests/fuzz/liar.o
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/driver.o $(FUZZ_HELP) $(TEST_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_HELP) $(FUZZ_MAIN) \
+	    $(TEST_LIBS) $(GATEWAY_LIBS) $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl
+
 test: ## install what tests need, build, run every test
 	@scripts/install-deps test
 	@scripts/languages install small
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
 	@scripts/run-tests all
 tests: $(TESTS)
 faults: ## the programs with the switch that kills them (common/fault.h)
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/fault FAULTS=1 all
+FUZZ_BUILD = B=build/fuzz CC=gcc OPT=-O1 SAN=address,undefined
+fuzzers: $(FUZZERS)
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
@@ -171,9 +191,12 @@ asan: ## unit tests and end-to-end tests under address and undefined
 	@scripts/install-deps test lint
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/asan SAN=address,undefined all tests
 	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
 	@BUILD=build/asan scripts/run-tests all
 fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps lint
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/libfuzzer CC=clang OPT=-O1 \
+	    SAN=fuzzer-no-link,address,undefined fuzzers
 	@scripts/fuzz $${FUZZ_SECONDS:-60}
 clang: ## the whole build with clang, warnings are errors
 	@scripts/install-deps test lint
@@ -206,6 +229,6 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-.PHONY: all run stop languages test tests faults check lint asan fuzz clang format \
+.PHONY: all run stop languages test tests faults fuzzers check lint asan fuzz clang format \
         install clean help
 .SECONDARY:

@@ -1,10 +1,4 @@
-/*
- * Two readers: the first byte chooses.  Odd: source text, of which the language
- * is guessed.  Even: a record that an operator wrote, loaded from a folder.
- */
-#include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
+/* A record of a language that an operator wrote, between two good ones. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,99 +6,78 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "io.h"
+#include "fuzz.h"
 #include "lang.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+DEFINE_CLEANUP(lang_registry, lang_free)
 
-#define RECORD(name, shebangs)                                                 \
-	"{\"name\":\"" name "\",\"title\":\"\",\"aliases\":[],"                \
-	"\"extensions\":[],\"shebangs\":" shebangs ",\"tier\":\"small\","      \
-	"\"packages\":{\"apt\":[],\"npm\":[]},\"source\":\"m\","               \
-	"\"compile\":null,\"run\":[\"sh\"],\"artifact\":null,\"env\":{},"      \
-	"\"locale\":\"C\",\"caches\":{},\"limits\":{\"pids\":1,"               \
-	"\"min_memory_mb\":1,\"compile_seconds\":1,"                           \
-	"\"limit_address_space\":false},\"requires\":[],\"notes\":\"\","       \
-	"\"hello\":\"\",\"hello_output\":\"\"}"
-
-/* The process's one world, made before the first input. */
-static struct lang_registry *known;
-static char dir[] = "/tmp/unfarm-fuzz-XXXXXX";
-
-static void
-put(const char *name, const void *data, size_t n)
+/* A share_dir whose languages are ours and the memory file. */
+static const char *
+make_share(void)
 {
-	char path[128];
-	auto_close int fd = -1;
+	const char *dir = fuzz_folder();
+	char from[4096], to[4096], *tree = realpath("conf/languages.d", NULL);
+	static const char *const names[] = { "python.json", "bash.json" };
 
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || io_write_all(fd, data, n) < 0)
-		abort();
-}
-
-static void
-put_text(const char *name, const char *text)
-{
-	put(name, text, strlen(text));
-}
-
-static void
-clean_up(void)
-{
-	static const char *const names[] = { "languages.d/a.json",
-		"languages.d/b.json", "shells.json" };
-	char path[128];
-
-	lang_free(known);
+	must(tree);
+	(void)snprintf(to, sizeof(to), "%s/languages.d", dir);
+	must(mkdir(to, 0700) == 0);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)unlink(path);
+		(void)snprintf(from, sizeof(from), "%s/%s", tree, names[i]);
+		(void)snprintf(
+		    to, sizeof(to), "%s/languages.d/%s", dir, names[i]);
+		must(symlink(from, to) == 0);
 	}
-	(void)snprintf(path, sizeof(path), "%s/languages.d", dir);
-	(void)rmdir(path);
-	(void)rmdir(dir);
+	(void)snprintf(to, sizeof(to), "%s/languages.d/new.json", dir);
+	must(symlink(fuzz_file("", 0), to) == 0);
+	(void)snprintf(from, sizeof(from), "%s/../shells.json", tree);
+	(void)snprintf(to, sizeof(to), "%s/shells.json", dir);
+	must(symlink(from, to) == 0);
+	free(tree);
+	return dir;
 }
 
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
+static void
+check_record(const struct lang_registry *reg, const struct lang *l)
 {
-	char path[128];
-	struct err err;
+	const char *missing = NULL;
 
-	(void)argc;
-	(void)argv;
-	if (!mkdtemp(dir) || atexit(clean_up) != 0)
-		abort();
-	(void)snprintf(path, sizeof(path), "%s/languages.d", dir);
-	if (mkdir(path, 0700) < 0)
-		abort();
-	put_text("shells.json", "[]");
-	put_text("languages.d/a.json", RECORD("python", "[\"python\"]"));
-	put_text("languages.d/b.json", RECORD("bash", "[\"sh\",\"bash\"]"));
-	known = lang_load(dir, &err);
-	if (!known)
-		abort();
-	return 0;
+	must(*l->name && *l->source && !strchr(l->source, '/'));
+	must(l->run.n > 0 && l->pids > 0 && l->min_memory_mb > 0 &&
+	     l->compile_seconds > 0);
+	must(!l->artifact || *l->artifact);
+	must(lang_find(reg, l->name) == l);
+	for (size_t i = 0; i < l->aliases.n; i++)
+		must(lang_find(reg, l->aliases.items[i]) == l);
+	for (size_t i = 0; i < l->shebangs.n; i++) {
+		const char *word = l->shebangs.items[i];
+		char line[256];
+		int n = snprintf(line, sizeof(line), "#!/x/%s\n", word);
+
+		must(n < (int)sizeof(line));
+		must(strcmp(word, "env") == 0 ||
+		     lang_from_shebang(reg, line, (size_t)n) == l);
+	}
+	must(lang_installed(l, &missing) || missing);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct lang_registry *reg;
+	static const char *share;
+	auto_ref(lang_registry) reg = NULL;
 	struct err err;
 
-	if (size < 1)
-		return 0;
-	if (data[0] & 1) {
-		(void)lang_guess(known, (const char *)data + 1, size - 1);
+	if (!share)
+		share = make_share();
+	(void)fuzz_file(data, size);
+	reg = lang_load(share, &err);
+	if (!reg) {
+		must(err.code != ERR_OK && *err.msg);
 		return 0;
 	}
-	put("languages.d/b.json", data + 1, size - 1);
-	reg = lang_load(dir, &err);
-	if (reg && lang_count(reg) != 2)
-		abort();
-	lang_free(reg);
+	must(lang_count(reg) == 3);
+	for (size_t i = 0; i < lang_count(reg); i++)
+		check_record(reg, lang_at(reg, i));
 	return 0;
 }

@@ -1,0 +1,307 @@
+#include "fuzz.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <hiredis/hiredis.h>
+#include <sanitizer/asan_interface.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "job.h"
+#include "json.h"
+#include "lang.h"
+#include "msg.h"
+#include "settings.h"
+#include "utf8.h"
+
+void
+fuzz_broken(const char *cond, const char *file, int line)
+{
+	(void)fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, cond);
+	abort();
+}
+
+void
+must_be_json(const char *text, size_t n)
+{
+	struct err err;
+	json_t *v;
+
+	must(utf8_valid(text, n));
+	v = json_parse(text, n, &err);
+	must(v);
+	json_decref(v);
+}
+
+void
+must_be_inside(const char *name)
+{
+	must(*name);
+	for (const char *p = name; p; p = strchr(p, '/')) {
+		size_t n;
+
+		p += p > name;
+		n = strcspn(p, "/");
+		must(n > 0);
+		must(!(n == 1 && p[0] == '.'));
+		must(!(n == 2 && p[0] == '.' && p[1] == '.'));
+	}
+}
+
+/* ---- inputs in other shapes ---- */
+
+char *
+fuzz_text(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1);
+
+	must(text);
+	if (size > 0)
+		memcpy(text, data, size);
+	text[size] = '\0';
+	return text;
+}
+
+const char *
+fuzz_file(const void *data, size_t size)
+{
+	static char path[64];
+	static int fd = -1;
+
+	if (fd < 0) {
+		fd = memfd_create("input", MFD_CLOEXEC);
+		must(fd >= 0);
+		(void)snprintf(
+		    path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	}
+	must(ftruncate(fd, 0) == 0);
+	must(pwrite(fd, data, size, 0) == (ssize_t)size);
+	return path;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st;
+	(void)kind;
+	return where->level > 0 ? remove(path) : 0;
+}
+
+void
+fuzz_folder_clear(const char *dir)
+{
+	must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
+/* One a process, in memory: targets write and remove much there. */
+static char folder[] = "/dev/shm/unfarm-fuzz-XXXXXX";
+
+static void
+folder_remove(void)
+{
+	fuzz_folder_clear(folder);
+	(void)rmdir(folder);
+}
+
+const char *
+fuzz_folder(void)
+{
+	must(mkdtemp(folder) && atexit(folder_remove) == 0);
+	return folder;
+}
+
+/* ---- inputs in pieces ---- */
+
+const uint8_t *
+feed_bytes(struct feed *f, size_t n, size_t *ret_len)
+{
+	const uint8_t *p = f->p;
+
+	*ret_len = n < f->left ? n : f->left;
+	f->p += *ret_len;
+	f->left -= *ret_len;
+	return p;
+}
+
+static uint64_t
+number(struct feed *f, size_t size)
+{
+	uint64_t v = 0;
+	size_t n;
+	const uint8_t *p = feed_bytes(f, size, &n);
+
+	memcpy(&v, p, n);
+	return v;
+}
+
+unsigned
+feed_u8(struct feed *f)
+{
+	return (unsigned)number(f, 1);
+}
+
+unsigned
+feed_u16(struct feed *f)
+{
+	return (unsigned)number(f, 2);
+}
+
+uint64_t
+feed_u64(struct feed *f)
+{
+	return number(f, 8);
+}
+
+char *
+feed_line(struct feed *f)
+{
+	const uint8_t *end = f->left ? memchr(f->p, '\n', f->left) : NULL;
+	size_t n = end ? (size_t)(end - f->p) : f->left;
+	const uint8_t *p = feed_bytes(f, n, &n);
+
+	if (end)
+		(void)feed_u8(f);
+	return fuzz_text(p, n);
+}
+
+int
+fuzz_free_fd(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	must(fd >= 0);
+	(void)close(fd);
+	return fd;
+}
+
+void
+fuzz_msg(struct msg *m, unsigned type, struct feed *f)
+{
+	const uint8_t *p;
+	size_t n;
+
+	p = feed_bytes(f, f->left < MSG_MAX ? f->left : MSG_MAX, &n);
+	ASAN_UNPOISON_MEMORY_REGION(m->body, MSG_MAX);
+	m->hdr = (struct msg_hdr){ MSG_VERSION, (uint16_t)type, (uint32_t)n };
+	memcpy(m->body, p, n);
+	ASAN_POISON_MEMORY_REGION(m->body + n, MSG_MAX - n);
+}
+
+/* ---- what several targets give out ---- */
+
+const struct lang_registry *
+fuzz_langs(void)
+{
+	static struct lang_registry *langs; /* lives as long as we */
+	struct err err;
+
+	if (!langs)
+		langs = lang_load("conf", &err);
+	must(langs);
+	return langs;
+}
+
+struct redisReply *
+fuzz_reply(const uint8_t *data, size_t size)
+{
+	redisReader *reader = redisReaderCreate();
+	void *r = NULL;
+
+	must(reader);
+	if (redisReaderFeed(reader, (const char *)data, size) != REDIS_OK ||
+	    redisReaderGetReply(reader, &r) != REDIS_OK)
+		r = NULL;
+	redisReaderFree(reader);
+	return r;
+}
+
+/* ---- job specs ---- */
+
+static void
+check_texts(const struct job_spec *s)
+{
+	must(utf8_valid(s->language, strlen(s->language)));
+	must(strcmp(s->network_mode, "zerotrust") == 0);
+	must(lang_find(fuzz_langs(), s->language));
+	for (size_t i = 0; i < s->n_args; i++)
+		must(s->args[i]);
+	for (size_t i = 0; i < s->n_env; i++) {
+		must(*s->env[i].name && !strchr(s->env[i].name, '='));
+		for (size_t k = 0; k < i; k++)
+			must(strcmp(s->env[k].name, s->env[i].name) != 0);
+	}
+}
+
+static void
+check_files(const struct job_spec *s)
+{
+	for (size_t i = 0; i < s->n_files; i++) {
+		const char *name = s->files[i].name;
+
+		must_be_inside(name);
+		must(utf8_valid(name, strlen(name)) && strlen(name) <= 256);
+		/* None of them is where another one needs a folder. */
+		for (size_t k = 0; k < s->n_files; k++) {
+			const char *other = s->files[k].name;
+			size_t n = strlen(other);
+
+			must(i == k || strncmp(name, other, n) != 0 ||
+			     (name[n] != '\0' && name[n] != '/'));
+		}
+	}
+}
+
+void
+must_be_within(const struct job_spec *s, const struct settings *set)
+{
+	size_t files = 0, args = 0, env = 0;
+
+	for (size_t i = 0; i < s->n_files; i++) {
+		must(s->files[i].content.len <= (size_t)set->gateway_max_file_kb
+						    << 10);
+		files += s->files[i].content.len;
+	}
+	for (size_t i = 0; i < s->n_args; i++)
+		args += strlen(s->args[i]) + 1;
+	for (size_t i = 0; i < s->n_env; i++)
+		env += strlen(s->env[i].name) + strlen(s->env[i].value) + 2;
+	must(s->code.len <= (size_t)set->gateway_max_code_kb << 10);
+	must(s->input.len <= (size_t)set->gateway_max_stdin_kb << 10);
+	must(files <= (size_t)set->gateway_max_files_kb << 10);
+	must(args <= (size_t)set->gateway_max_args_kb << 10);
+	must(env <= (size_t)set->gateway_max_env_kb << 10);
+	must(s->n_files <= (size_t)set->gateway_max_files);
+	must(s->n_args <= (size_t)set->gateway_max_args);
+	must(s->n_env <= (size_t)set->gateway_max_env);
+}
+
+void
+must_be_good_spec(struct job_spec *s)
+{
+	auto_free char *text = NULL, *again_text = NULL;
+	struct job_spec *again;
+	struct err err;
+
+	must(s->code.len > 0);
+	must(s->ttl >= 1 && s->ttl <= 900);
+	must(s->cpu_limit >= 0 && s->cpu_limit <= 900);
+	must(s->vcpu >= 1 && s->vcpu <= 8);
+	must(s->memory_mb >= 0 &&
+	     s->memory_mb <= s->vcpu * JOB_MEMORY_PER_VCPU_MB);
+	check_texts(s);
+	check_files(s);
+	text = job_spec_encode(s);
+	must_be_json(text, strlen(text));
+	again = job_spec_decode(text, strlen(text), &err);
+	must(again);
+	again_text = job_spec_encode(again);
+	must(strcmp(text, again_text) == 0);
+	must(again->code.len == s->code.len &&
+	     memcmp(again->code.data, s->code.data, s->code.len) == 0);
+	job_spec_free(again);
+	job_spec_free(s);
+}

@@ -1,0 +1,77 @@
+/*
+ * What init says of a sandbox, to the worker that uses it: packets of any bytes
+ * with any descriptors.  Whatever it is, an event comes out that can be used.
+ */
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "liar.h"
+#include "sandbox.h"
+
+static void
+check_file(const struct box_event *e)
+{
+	struct statfs fs;
+	struct stat st;
+
+	must(memchr(e->name, '\0', sizeof(e->name)));
+	must_be_inside(e->name);
+	must(e->fd >= 0 && fstat(e->fd, &st) == 0 && S_ISREG(st.st_mode));
+	must(fstatfs(e->fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC);
+}
+
+static void
+check(const struct box_event *e)
+{
+	switch (e->kind) {
+	case BOX_FILE:
+		check_file(e);
+		return;
+	case BOX_FAILED:
+		must(e->failure.code > ERR_OK && e->failure.code < ERR__COUNT);
+		must(memchr(e->failure.msg, '\0', sizeof(e->failure.msg)));
+		break;
+	case BOX_NOTHING:
+	case BOX_EXITED:
+	case BOX_COLLECTED:
+	case BOX_GONE:
+		break;
+	}
+	must(e->fd == -1);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct feed f = { data, size };
+	struct sandbox_grant g = { .n_fds = 1, .mask = 1 };
+	int init, before = fuzz_free_fd();
+	struct box_event e;
+	struct box *b;
+	struct err err;
+
+	init = init_make(&g.fds[0]);
+	b = box_adopt(&g, &err);
+	must(b);
+	while (f.left > 0) {
+		if (!init_say(init, &f))
+			continue;
+		box_receive(b, &e);
+		check(&e);
+		must(e.kind != BOX_NOTHING);
+		if (e.fd >= 0)
+			(void)close(e.fd);
+	}
+	box_receive(b, &e);
+	must(e.kind == BOX_NOTHING);
+	(void)close(init);
+	box_receive(b, &e);
+	must(e.kind == BOX_GONE);
+	box_free(b);
+	must(fuzz_free_fd() == before);
+	return 0;
+}

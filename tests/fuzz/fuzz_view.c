@@ -1,0 +1,47 @@
+/*
+ * A job's record and result as Redis holds them, in its protocol, into what a
+ * client reads: whatever is in there, the answer is JSON.
+ */
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "fuzz.h"
+#include "out.h"
+#include "view.h"
+
+static void
+must_be_object(struct out *o)
+{
+	size_t n;
+	auto_free char *text = out_steal(o, &n);
+
+	must_be_json(text, n);
+	must(text[0] == '{' && strstr(text, "\"status\":\""));
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	redisReply *r = fuzz_reply(data, size);
+	struct job_record rec;
+	struct out o;
+	struct err err;
+
+	if (!r)
+		return 0;
+	out_init(&o);
+	view_job_row(&o, r);
+	must_be_object(&o);
+	if (job_record_from_reply(&rec, "job_1", r, &err) == 0) {
+		for (int shape = VIEW_FLAT; shape <= VIEW_ACCEPTED; shape++) {
+			out_init(&o);
+			view_job(&o, &rec, (enum view_shape)shape);
+			must_be_object(&o);
+		}
+		job_record_done(&rec);
+	}
+	freeReplyObject(r);
+	return 0;
+}
