@@ -205,18 +205,62 @@ fuzz_langs(void)
 	return langs;
 }
 
-struct redisReply *
-fuzz_reply(const uint8_t *data, size_t size)
+static redisReply *
+reply_new(int type)
 {
-	redisReader *reader = redisReaderCreate();
-	void *r = NULL;
+	redisReply *r = calloc(1, sizeof(*r));
 
-	must(reader);
-	if (redisReaderFeed(reader, (const char *)data, size) != REDIS_OK ||
-	    redisReaderGetReply(reader, &r) != REDIS_OK)
-		r = NULL;
-	redisReaderFree(reader);
+	must(r);
+	r->type = type;
 	return r;
+}
+
+static redisReply *
+reply_text(struct feed *f, int type)
+{
+	redisReply *r = reply_new(type);
+	size_t n;
+	const uint8_t *p = feed_bytes(f, feed_u16(f), &n);
+
+	r->str = fuzz_text(p, n);
+	r->len = n;
+	return r;
+}
+
+static redisReply *
+reply_array(struct feed *f, int depth)
+{
+	redisReply *r = reply_new(REDIS_REPLY_ARRAY);
+	size_t n = feed_u8(f);
+
+	r->element = calloc(n + 1, sizeof(*r->element));
+	must(r->element);
+	while (r->elements < n && f->left > 0)
+		r->element[r->elements++] = fuzz_reply(f, depth + 1);
+	return r;
+}
+
+struct redisReply *
+fuzz_reply(struct feed *f, int depth)
+{
+	enum { DEPTH_MAX = 7 }; /* as hiredis */
+	redisReply *r;
+
+	switch (feed_u8(f)) {
+	case 'A':
+		return depth < DEPTH_MAX ? reply_array(f, depth)
+					 : reply_new(REDIS_REPLY_NIL);
+	case 'S':
+		return reply_text(f, REDIS_REPLY_STRING);
+	case 'T':
+		return reply_text(f, REDIS_REPLY_STATUS);
+	case 'I':
+		r = reply_new(REDIS_REPLY_INTEGER);
+		r->integer = (long long)feed_u64(f);
+		return r;
+	default:
+		return reply_new(REDIS_REPLY_NIL);
+	}
 }
 
 /* ---- job specs ---- */

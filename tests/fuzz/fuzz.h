@@ -59,5 +59,9 @@ void must_be_good_spec(struct job_spec *s);
 /* The records of conf/, loaded once; the targets run in the tree's root. */
 const struct lang_registry *fuzz_langs(void);
 
-/* What the bytes say in Redis' protocol, or NULL; freeReplyObject(). */
-struct redisReply *fuzz_reply(const uint8_t *data, size_t size);
+/*
+ * An answer of Redis, any that its protocol can say: A and a byte of number,
+ * then so many more; S (string) or T (status), two bytes of length, text; I and
+ * eight bytes; anything else is nil.  Freed by freeReplyObject().
+ */
+struct redisReply *fuzz_reply(struct feed *f, int depth);

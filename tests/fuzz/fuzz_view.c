@@ -1,6 +1,6 @@
 /*
- * A job's record and result as Redis holds them, in its protocol, into what a
- * client reads: whatever is in there, the answer is JSON.
+ * A job's record and result as Redis gives them, into what a client reads:
+ * whatever is in there, the answer is JSON.
  */
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
@@ -24,13 +24,12 @@ must_be_object(struct out *o)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	redisReply *r = fuzz_reply(data, size);
+	struct feed f = { data, size };
+	redisReply *r = fuzz_reply(&f, 0);
 	struct job_record rec;
 	struct out o;
 	struct err err;
 
-	if (!r)
-		return 0;
 	out_init(&o);
 	view_job_row(&o, r);
 	must_be_object(&o);
