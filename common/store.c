@@ -25,13 +25,6 @@ enum {
 	SHA_LEN = 40,
 };
 
-struct target {
-	char host[108]; /* or the socket's path: sun_path's size */
-	char password[128];
-	int port; /* 0: Unix socket */
-	int db;
-};
-
 /* One call under way; hiredis answers in order, so the list is a queue. */
 struct call {
 	TAILQ_ENTRY(call) link;
@@ -51,7 +44,7 @@ struct subscription {
 
 struct store {
 	uv_loop_t *loop;
-	struct target target;
+	struct store_target target;
 	char prefix[96];
 	int deadline_ms;
 	struct store_hooks hooks;
@@ -88,7 +81,7 @@ parse_number(const char *p, const char *end)
 }
 
 static int
-parse_tcp(const char *p, struct target *t, struct err *err)
+parse_tcp(const char *p, struct store_target *t, struct err *err)
 {
 	const char *at = strrchr(p, '@'), *host = at ? at + 1 : p;
 	size_t n = strcspn(host, ":/");
@@ -115,10 +108,11 @@ parse_tcp(const char *p, struct target *t, struct err *err)
 	return 0;
 }
 
-static int
-parse_url(const char *url, struct target *ret_target, struct err *err)
+int
+store_target_parse(
+    const char *url, struct store_target *ret_target, struct err *err)
 {
-	struct target t = { .port = 0 };
+	struct store_target t = { .port = 0 };
 	const char *path;
 
 	if (strncmp(url, "redis://", 8) == 0) {
@@ -530,7 +524,7 @@ on_disconnect(const redisAsyncContext *ac, int status)
 static void
 connect_now(struct store *s)
 {
-	const struct target *t = &s->target;
+	const struct store_target *t = &s->target;
 
 	s->redis = t->port ? redisAsyncConnect(t->host, t->port)
 			   : redisAsyncConnectUnix(t->host);
@@ -555,7 +549,7 @@ store_new(uv_loop_t *loop, const char *url, const char *prefix, int deadline_ms,
 {
 	struct store *s = xcalloc(1, sizeof(*s));
 
-	if (parse_url(url, &s->target, err) < 0) {
+	if (store_target_parse(url, &s->target, err) < 0) {
 		free(s);
 		return NULL;
 	}
@@ -616,11 +610,11 @@ struct redisContext *
 store_connect_sync(const char *url, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = 5 };
-	struct target t = { .port = 0 };
+	struct store_target t = { .port = 0 };
 	redisContext *c;
 	redisReply *r = NULL;
 
-	if (parse_url(url, &t, err) < 0)
+	if (store_target_parse(url, &t, err) < 0)
 		return NULL;
 	c = t.port ? redisConnectWithTimeout(t.host, t.port, limit)
 		   : redisConnectUnixWithTimeout(t.host, limit);

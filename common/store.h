@@ -27,6 +27,16 @@ enum store_script_id {
 };
 extern const char *const store_script_text[];
 
+/* Where the server is: what farm.redis_url says. */
+struct store_target {
+	char host[108]; /* or the socket's path: sun_path's size */
+	char password[128];
+	int port; /* 0: Unix socket */
+	int db;
+};
+int store_target_parse(
+    const char *url, struct store_target *ret_target, struct err *err);
+
 struct store;
 
 /* reply is borrowed for the call and NULL exactly when err is not. */
