@@ -43,8 +43,8 @@ const uint8_t *feed_bytes(struct feed *f, size_t n, size_t *ret_len);
 /* Up to the next newline, which is dropped; caller frees. */
 char *feed_line(struct feed *f);
 
-/* The next descriptor that opens: the same again when none was left behind. */
-int fuzz_free_fd(void);
+/* A number made of the lowest free descriptors: another when one was left. */
+unsigned fuzz_free_fds(void);
 
 struct msg;
 /* A packet with the rest of the input; what is behind it may not be read. */

@@ -13,14 +13,17 @@ check_decode(const char *text, size_t n)
 	auto_buf struct buf data = { .cap = 2048 };
 	auto_buf struct buf again = { .cap = 2048 };
 	auto_free char *canon = NULL;
+	size_t digits = 0;
 	struct err err;
 
+	for (size_t i = 0; i < n; i++)
+		digits += !memchr("= \t\r\n", text[i], 5);
 	if (b64_decode(text, n, &data, &err) < 0) {
 		must(err.code == ERR_INVALID || err.code == ERR_TOO_BIG);
 		must(data.len <= data.cap);
 		return;
 	}
-	must(data.len <= n * 3 / 4);
+	must(digits % 4 != 1 && data.len == digits * 3 / 4);
 	canon = b64_encode(data.data, data.len);
 	must(b64_decode(canon, strlen(canon), &again, &err) == 0);
 	must(again.len == data.len &&
@@ -46,9 +49,8 @@ check_encode(const char *bytes, size_t n)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	auto_free char *text = fuzz_text(data, size);
-
-	check_decode(text, size);
-	check_encode(text, size);
+	/* No NUL behind it. */
+	check_decode((const char *)data, size);
+	check_encode((const char *)data, size);
 	return 0;
 }

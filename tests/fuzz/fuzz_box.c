@@ -49,7 +49,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct feed f = { data, size };
 	struct sandbox_grant g = { .n_fds = 1, .mask = 1 };
-	int init, before = fuzz_free_fd();
+	unsigned before = fuzz_free_fds();
+	int init, sent;
 	struct box_event e;
 	struct box *b;
 	struct err err;
@@ -58,11 +59,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	b = box_adopt(&g, &err);
 	must(b);
 	while (f.left > 0) {
-		if (!init_say(init, &f))
+		sent = init_say(init, &f);
+		if (sent < 0)
 			continue;
 		box_receive(b, &e);
 		check(&e);
 		must(e.kind != BOX_NOTHING);
+		must(e.kind != BOX_FILE || sent == 1);
 		if (e.fd >= 0)
 			(void)close(e.fd);
 	}
@@ -72,6 +75,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	box_receive(b, &e);
 	must(e.kind == BOX_GONE);
 	box_free(b);
-	must(fuzz_free_fd() == before);
+	must(fuzz_free_fds() == before);
 	return 0;
 }

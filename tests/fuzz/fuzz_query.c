@@ -32,7 +32,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = { "env", "limit", "wait", "", "=" };
-	auto_free char *text = fuzz_text(data, size);
+	const char *text = (const char *)data; /* no NUL behind it */
 	const struct query q = { text, size };
 	struct err err;
 

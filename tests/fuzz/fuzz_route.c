@@ -35,7 +35,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const methods[] = { "GET", "HEAD", "POST", "DELETE",
 		"PUT", "PATCH", "OPTIONS", "get" };
-	auto_free char *path = fuzz_text(data, size);
+	const char *path = (const char *)data; /* no NUL behind it */
 	auto_free char *slash = malloc(size + 1);
 	char allow[ROUTE_ALLOW_MAX];
 

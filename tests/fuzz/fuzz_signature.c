@@ -73,6 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(id_is_public_key(c.public_key));
 	must(strcmp(c.timestamp, timestamp) == 0 && c.seconds >= 0);
 	must(strcmp(c.signature, signature) == 0);
+	must(strspn(signature, "0123456789abcdef") == 64);
 	must(claim_check_clock(&c, c.seconds, 300, &err) == 0 &&
 	     claim_check_clock(&c, c.seconds + 300, 300, &err) == 0 &&
 	     claim_check_clock(&c, c.seconds - 301, 300, &err) < 0);

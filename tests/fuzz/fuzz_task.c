@@ -195,14 +195,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker *w = &world->worker;
 	struct feed f = { data, size };
 	unsigned done = 0;
-	int init, before = fuzz_free_fd();
+	unsigned before = fuzz_free_fds();
+	int init;
 
 	start(world, feed_u8(&f), &done);
 	init = give_slot(world);
 	turn(world, init);
 	must(w->n_hungry == 0);
 	while (f.left > 0)
-		if (!init_say(init, &f))
+		if (init_say(init, &f) < 0)
 			turn(world, init);
 	turn(world, init);
 	/* Its end is the end of what is inside, too. */
@@ -213,6 +214,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(done == 1);
 	must(LIST_EMPTY(&w->tasks) && TAILQ_EMPTY(&w->ready));
 	must(w->registry->refs == 0);
-	must(fuzz_free_fd() == before);
+	must(fuzz_free_fds() == before);
 	return 0;
 }

@@ -121,7 +121,7 @@ send_packet(int init, const struct msg_hdr *hdr, const uint8_t *p, size_t n,
 	(void)!sendmsg(init, &mh, MSG_NOSIGNAL);
 }
 
-bool
+int
 init_say(int init, struct feed *f)
 {
 	unsigned what = feed_u8(f), type = what & 15;
@@ -132,10 +132,10 @@ init_say(int init, struct feed *f)
 
 	/* An empty packet cannot be told from the end. */
 	if (type == INIT_TURN || (type == INIT_RAW && n == 0))
-		return false;
+		return -1;
 	n_fds = descriptors(what >> 4, fds);
 	send_packet(init, type == INIT_RAW ? NULL : &hdr, p, n, fds, n_fds);
 	for (size_t i = 0; i < n_fds; i++)
 		(void)close(fds[i]);
-	return true;
+	return (int)n_fds;
 }

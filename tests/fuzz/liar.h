@@ -5,8 +5,6 @@
  * Its input is packets: a byte that says with its low half the type and with
  * its high half which descriptors go along, two bytes of length, the payload.
  */
-#include <stdbool.h>
-
 struct feed;
 
 /* The types that are none: */
@@ -17,5 +15,5 @@ enum {
 
 /* A pair of sockets; its own end is returned. */
 int init_make(int *ret_theirs);
-/* Says the next of the input; false when it is not a packet. */
-bool init_say(int init, struct feed *f);
+/* Says the next of the input: how many descriptors it sent, or -1: no packet. */
+int init_say(int init, struct feed *f);
