@@ -262,6 +262,8 @@ save(struct saving *s, const json_t *artifact, struct err *err)
 	auto_free char *name = NULL;
 	unsigned mode;
 
+	if (!json_is_string(sent))
+		return err_set(err, ERR_INVALID, 0, "it has no name");
 	name = un_artifact_name(
 	    json_string_value(sent), json_string_length(sent), err);
 	if (!name || content_get(artifact, &data, err) < 0)
