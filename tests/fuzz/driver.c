@@ -312,6 +312,7 @@ wait_for(const struct run *r, pid_t pid)
 static int
 run_child(const struct run *r, unsigned long from, unsigned long leak_step)
 {
+	int status;
 	pid_t pid;
 
 	r->now->number = from;
@@ -322,7 +323,10 @@ run_child(const struct run *r, unsigned long from, unsigned long leak_step)
 		(void)signal(SIGCHLD, SIG_DFL);
 		child(r, from, leak_step);
 	}
-	return wait_for(r, pid);
+	status = wait_for(r, pid);
+	if (status != 0)
+		fuzz_folder_remove(pid);
+	return status;
 }
 
 static bool

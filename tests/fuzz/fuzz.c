@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -98,20 +99,39 @@ fuzz_folder_clear(const char *dir)
 }
 
 /* One a process, in memory: targets write and remove much there. */
-static char folder[] = "/dev/shm/unfarm-fuzz-XXXXXX";
+static void
+folder_name(pid_t pid, char ret_name[64])
+{
+	(void)snprintf(ret_name, 64, "/dev/shm/unfarm-fuzz-%d", (int)pid);
+}
+
+void
+fuzz_folder_remove(pid_t pid)
+{
+	char name[64];
+
+	folder_name(pid, name);
+	if (access(name, F_OK) < 0)
+		return;
+	fuzz_folder_clear(name);
+	(void)rmdir(name);
+}
 
 static void
-folder_remove(void)
+remove_own(void)
 {
-	fuzz_folder_clear(folder);
-	(void)rmdir(folder);
+	fuzz_folder_remove(getpid());
 }
 
 const char *
 fuzz_folder(void)
 {
-	must(mkdtemp(folder) && atexit(folder_remove) == 0);
-	return folder;
+	static char name[64];
+
+	folder_name(getpid(), name);
+	remove_own();
+	must(mkdir(name, 0700) == 0 && atexit(remove_own) == 0);
+	return name;
 }
 
 /* ---- inputs in pieces ---- */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +28,8 @@ char *fuzz_text(const uint8_t *data, size_t size);
 const char *fuzz_file(const void *data, size_t size);
 /* Makes an empty directory, removed with all below it at exit. */
 const char *fuzz_folder(void);
+/* That of a process that had no exit. */
+void fuzz_folder_remove(pid_t pid);
 /* Removes what is below it. */
 void fuzz_folder_clear(const char *dir);
 
