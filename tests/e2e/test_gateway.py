@@ -26,7 +26,7 @@ import pytest
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / os.environ.get("B", "build/debug")
+BUILD = ROOT / os.environ.get("BUILD", "build/debug")
 LUA = ROOT / "conf" / "redis"
 P = "{unfarm}:"
 PK = "unsb-pk-test-0000-0000-0001"

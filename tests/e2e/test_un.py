@@ -1,7 +1,7 @@
 """The `un` command against a small farm made of http.server.
 
 The farm checks every signature, records what it was asked, and answers what a
-test laid out.  UN_BIN names the binary (default: build/debug/un).
+test laid out.  UN_BIN names the binary (default: un of $BUILD, or of build/debug).
 """
 
 import base64
@@ -21,7 +21,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-UN = os.environ.get("UN_BIN", str(ROOT / "build" / "debug" / "un"))
+UN = os.environ.get("UN_BIN", str(ROOT / os.environ.get("BUILD", "build/debug") / "un"))
 PUBLIC = "unsb-pk-test-0000-0000-0001"
 SECRET = "unsb-sk-test0-vault-unlck-12345"
 DEADLINE = 15  # seconds; only a test that fails ever waits so long
