@@ -44,14 +44,21 @@ signed_by(const struct request *req, const struct key *k)
 	       signature_fits(k->secret, &c, &text);
 }
 
+/* The same words whichever it is: nobody shall learn which keys there are. */
+static int
+no_match(struct err *err)
+{
+	return err_set(err, ERR_KEY, 0,
+	    "there is no such key, or the signature does not fit: it is "
+	    "HMAC-SHA256 of time:METHOD:path:body with the secret key");
+}
+
 /* Only who holds the secret learns that the key is expired or suspended. */
 static int
 check_key(const struct request *req, const struct key *k, struct err *err)
 {
 	if (!signed_by(req, k))
-		return err_set(err, ERR_KEY, 0,
-		    "the signature does not fit: it is HMAC-SHA256 of "
-		    "time:METHOD:path:body with the secret key");
+		return no_match(err);
 	if (k->suspended)
 		return err_set(err, ERR_KEY_SUSPENDED, 0,
 		    "the key has been suspended: ask the operator");
@@ -76,7 +83,10 @@ on_key(void *ctx, struct key_entry *entry, const struct err *err)
 	struct err why;
 
 	if (!entry) {
-		refuse(req, err);
+		why = *err;
+		if (err->code == ERR_KEY)
+			(void)no_match(&why);
+		refuse(req, &why);
 		return;
 	}
 	req->key = entry;
@@ -101,8 +111,7 @@ auth_check(struct request *req)
 	}
 	if (!gw->set.farm_dev_key &&
 	    strcmp(c.public_key, KEY_DEV_PUBLIC) == 0) {
-		(void)err_set(
-		    &err, ERR_KEY, 0, "the public key does not exist");
+		(void)no_match(&err);
 		refuse(req, &err);
 		return;
 	}

@@ -122,6 +122,7 @@ on_header(
 		[HEADER_CONTENT_TYPE] = "Content-Type",
 		[HEADER_CONTENT_ENCODING] = "Content-Encoding",
 		[HEADER_CONTENT_LENGTH] = "Content-Length",
+		[HEADER_TRANSFER_ENCODING] = "Transfer-Encoding",
 		[HEADER_EXPECT] = "Expect",
 		[HEADER_IDEMPOTENCY_KEY] = "Idempotency-Key",
 	};
@@ -136,6 +137,27 @@ on_header(
 				h->value = value ? value : "";
 		}
 	return MHD_YES;
+}
+
+/*
+ * One way to say where the body ends.  libmicrohttpd takes the first of two
+ * lengths and prefers chunks to a length; a proxy in front may choose otherwise
+ * and take a part of this body for the next request.
+ */
+static int
+check_framing(const struct request *req, struct err *err)
+{
+	const struct header *length = &req->headers[HEADER_CONTENT_LENGTH];
+	const struct header *coding = &req->headers[HEADER_TRANSFER_ENCODING];
+
+	if (length->count + coding->count > 1)
+		return err_set(err, ERR_INVALID, 0,
+		    "the length of the body is said twice: send one "
+		    "Content-Length or one Transfer-Encoding");
+	if (coding->count > 0 && strcasecmp(coding->value, "chunked") != 0)
+		return err_set(err, ERR_INVALID, 0,
+		    "the only Transfer-Encoding that is read is chunked");
+	return 0;
 }
 
 static int
@@ -239,6 +261,15 @@ refuse_at_once(const struct request *req)
 		   announced_length(req) > SWALLOW_MAX);
 }
 
+/* The answer, before the body and instead of it: nothing more is read. */
+static enum MHD_Result
+answer_head(struct request *req)
+{
+	respond_header(req, "Connection", "close");
+	respond_err(req, &req->refusal);
+	return queue_answer(req);
+}
+
 static enum MHD_Result
 take_head(struct request *req, const char *method)
 {
@@ -246,13 +277,12 @@ take_head(struct request *req, const char *method)
 	req->state = REQUEST_BODY;
 	(void)MHD_get_connection_values(
 	    req->conn, MHD_HEADER_KIND, on_header, req);
+	if (check_framing(req, &req->refusal) < 0)
+		return answer_head(req);
 	if (check_head(req, &req->refusal) < 0)
 		req->drop_body = true;
 	req->body.cap = body_limit(req);
-	if (!refuse_at_once(req))
-		return MHD_YES;
-	respond_err(req, &req->refusal);
-	return queue_answer(req);
+	return refuse_at_once(req) ? answer_head(req) : MHD_YES;
 }
 
 /* ---- the body ---- */
