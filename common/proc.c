@@ -147,10 +147,25 @@ set_caps(const char *names, struct err *err)
 	return r;
 }
 
+/*
+ * The limit alone does not do: a core_pattern with a pipe ignores it, and it
+ * keeps no other process of our account from reading our memory.
+ */
+int
+proc_hide_memory(struct err *err)
+{
+	const struct rlimit no_core = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+		return err_errno(err, "forbid core files");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_errno(err, "forbid looking into our memory");
+	return 0;
+}
+
 int
 proc_lock_down(enum proc_kind kind, struct err *err)
 {
-	const struct rlimit no_core = { 0, 0 };
 	struct rlimit files;
 
 	/*
@@ -161,8 +176,8 @@ proc_lock_down(enum proc_kind kind, struct err *err)
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(err, "set no_new_privs");
-	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-		return err_errno(err, "forbid core files");
+	if (proc_hide_memory(err) < 0)
+		return -1;
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return err_errno(err, "read the limit of open files");
 	files.rlim_cur = files.rlim_max;

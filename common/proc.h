@@ -26,8 +26,14 @@ int proc_find_user(
     const char *user, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
 
 /*
+ * No core files, and nobody but root looks into our memory: before the first
+ * secret is read.
+ */
+int proc_hide_memory(struct err *err);
+
+/*
  * no_new_privs, the capabilities of procs.def and no others (bounding set
- * too), no core files, open files up to the hard limit, large blocks of
+ * too), memory hidden, open files up to the hard limit, large blocks of
  * memory go back to the system when they are freed, and of the system calls
  * only those of procs.def.
  */

@@ -470,8 +470,8 @@ main(int argc, char **argv)
 		free(gw);
 		return status;
 	}
-	if (proc_only_std_fds(-1, &err) < 0 || prepare(gw, path, &err) < 0 ||
-	    start(gw, &err) < 0)
+	if (proc_only_std_fds(-1, &err) < 0 || proc_hide_memory(&err) < 0 ||
+	    prepare(gw, path, &err) < 0 || start(gw, &err) < 0)
 		die(PROGRAM, &err);
 	watch_signals(&run);
 	log_info(NULL, "started|version=%s listen=%s port=%ld gateway=%s",

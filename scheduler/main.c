@@ -436,7 +436,7 @@ main(int argc, char **argv)
 	static struct scheduler s; /* one per process, built here */
 	struct err err = { 0 };
 
-	if (proc_only_std_fds(-1, &err) < 0 ||
+	if (proc_only_std_fds(-1, &err) < 0 || proc_hide_memory(&err) < 0 ||
 	    load(&s.settings, conf, &err) < 0 || settle(&s.settings, &err) < 0)
 		die(PROG, &err);
 	(void)signal(SIGPIPE, SIG_IGN);

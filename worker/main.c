@@ -255,7 +255,7 @@ main(int argc, char **argv)
 			return o == 'h' ? 0 : 64;
 		}
 	}
-	if (settings_load(&s, conf, &err) < 0)
+	if (proc_hide_memory(&err) < 0 || settings_load(&s, conf, &err) < 0)
 		die("unfarm-worker", &err);
 	log_init(child ? "worker" : "worker-master",
 	    log_level_from_name(s.farm_log_level) < 0

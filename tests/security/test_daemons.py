@@ -1,13 +1,22 @@
 """What the farm's own processes may do, as the kernel says it; and where no secret is."""
 
+import ast
+import base64
 import contextlib
+import errno
+import json
+import os
 import pathlib
 import pwd
 import re
+import resource
+import signal
+import subprocess
+import sys
 
 import pytest
 from attack import ROOT
-from farm import BUILD, SECRET, wait_for
+from farm import BUILD, SECRET, Farm, wait_for
 
 TABLE = dict(re.findall(r'^PROC\((\w+), "([^"]*)",', (ROOT / "common/procs.def").read_text(), re.M))
 NUMBERS = ("chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
@@ -150,6 +159,164 @@ def test_no_secret_is_where_others_could_read_it(farm):
         if path.is_file():
             assert secret not in path.read_bytes(), path
     assert any(p.is_file() and p.stat().st_size for p in (farm.dir / "redis").rglob("*"))
+
+
+def memory_of(pid):
+    """What a process has written to its memory, a mapping at a time."""
+    with open(f"/proc/{pid}/mem", "rb") as mem:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            where, may = line.split()[:2]
+            if may.startswith("rw"):
+                start, end = (int(x, 16) for x in where.split("-"))
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    yield mem.read(end - start)
+
+
+def test_a_secret_key_is_printed_once_and_kept_sealed(farm):
+    """Neither it nor the master key is in Redis' memory or files, in ours, in logs or in what `unfarm` tells later."""
+    def unfarm(*args):
+        return subprocess.run([BUILD / "unfarm", "-c", farm.dir / "unfarm.conf", *args], capture_output=True, text=True, check=True).stdout
+
+    made = json.loads(unfarm("key", "create", "--json", "--note", "of this test"))
+    public, secret = made["public_key"], made["secret_key"]
+    master = (farm.dir / "data/master.key").read_bytes()
+    farm.run("bash", "echo used", env={"A": "b"})
+    assert farm.get("/jobs", key=(public, secret)).status_code == 200
+    sealed = farm.redis("HGET", f"{{unfarm}}:key:{public}", "secret")
+    assert len(base64.b64decode(sealed)) == 12 + len(secret) + 16
+    needles = [w for text in (secret.encode(), SECRET.encode(), master) for w in (text, text.hex().encode(), base64.b64encode(text))]
+    seen = False
+    for part in memory_of(farm.redis_proc.pid):
+        seen = seen or sealed.encode() in part
+        assert not any(needle in part for needle in needles)
+    assert seen, "the search finds nothing at all"
+    for name in farm.redis("KEYS", "*").split("\n"):
+        dump = subprocess.run(["redis-cli", "-s", f"{farm.dir}/run/redis.sock", "DUMP", name], capture_output=True).stdout
+        assert not any(needle in dump for needle in needles), name
+    for path in farm.dir.rglob("*"):
+        if path.is_file() and path.name != "master.key":
+            assert not any(needle in path.read_bytes() for needle in needles), path
+    for told in (unfarm("key", "list"), unfarm("key", "list", "--json"), unfarm("key", "show", public, "--json"), unfarm("status", "--json")):
+        assert secret not in told and sealed not in told
+    assert public in unfarm("key", "list")
+
+
+def test_the_password_of_redis_is_in_no_message_and_no_command_line():
+    """Neither while there is no Redis, nor when the address cannot be read."""
+    word = "hunter2-of-redis"
+    for url in (f"redis://:{word}@127.0.0.1:1", f"redis://:{word}@127.0.0.1:1:2", f"redis://:{word}@", f"tcp://:{word}@127.0.0.1"):
+        with Farm(daemons=(), languages=["bash"], conf={"farm": {"redis_url": url}}) as farm:
+            commands = (["unfarm", "status"], ["unfarm", "key", "list"], ["unfarm-gateway"], ["unfarm-scheduler"], ["unfarm-worker"])
+            procs = [subprocess.Popen([BUILD / name, "-c", farm.dir / "unfarm.conf", *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                     for name, *more in commands]  # fmt: skip
+            assert all(word.encode() not in pathlib.Path(f"/proc/{proc.pid}/cmdline").read_bytes() for proc in procs)
+            said = []
+            for proc in procs:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    proc.wait(1)
+                proc.terminate()
+                said.append(proc.communicate(timeout=30)[0])
+            assert sum(map(bool, said)) >= 4 and word.encode() not in b"".join(said)
+
+
+def test_programs_that_hold_secrets_start_no_others():
+    """So their arguments and environment go nowhere: they do not even link the calls."""
+    for name in ("un", "unfarm-gateway", "unfarm-scheduler"):
+        calls = subprocess.run(["nm", "-D", "--undefined-only", BUILD / name], capture_output=True, text=True, check=True).stdout
+        assert "HMAC" in calls or name == "unfarm-scheduler"
+        assert not re.search(r"\b(exec\w+|fexecve|system|popen|posix_spawnp?|fork|vfork)(@|$)", calls, re.M), name
+
+
+# ---- memory of the daemons ----------------------------------------------------
+
+LOOK = """
+import ctypes, errno, os, sys
+pid, libc, found = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True), {}
+for name in ("mem", "maps", "environ", "auxv", "syscall", "io", "cwd", "root", "exe", "fd/0", "map_files"):
+    try:
+        path = f"/proc/{pid}/{name}"
+        if name in ("cwd", "root", "exe", "fd/0"):
+            found[name] = os.readlink(path)
+        elif name == "map_files":
+            found[name] = os.readlink(path + "/" + os.listdir(path)[0])
+        else:
+            fd = os.open(path, os.O_RDONLY)
+            found[name] = "opened" if name == "mem" else os.read(fd, 99)
+    except OSError as e:
+        found[name] = e.errno
+own = ctypes.create_string_buffer(8)
+iov = (ctypes.c_void_p * 2)(ctypes.addressof(own), 8)
+for name, args in (("ptrace", (101, 16, pid, 0, 0)), ("process_vm_readv", (310, pid, iov, 1, iov, 1, 0)), ("pidfd_getfd", (438, os.pidfd_open(pid), 0, 0))):
+    r = libc.syscall(*(ctypes.c_void_p(a) if isinstance(a, int) else a for a in args))
+    found[name] = ctypes.get_errno() if r < 0 else r
+print(found)
+"""
+
+
+def like(name, *command):
+    """A command with the account and the capabilities of a daemon."""
+    user, caps = ACCOUNTS[name], "".join(f",+{c}" for c in TABLE[name].split())
+    return ["setpriv", "--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--clear-groups", f"--bounding-set=-all{caps}", *command]
+
+
+def looks_into(name, pid):
+    """What another process with a daemon's rights gets out of one."""
+    out = subprocess.run(like(name, sys.executable, "-c", LOOK, str(pid)), capture_output=True, text=True, check=True)
+    return ast.literal_eval(out.stdout)
+
+
+@pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker"])
+def test_nobody_of_the_same_account_looks_into_a_daemon(farm, name):
+    """A gateway that was taken over reads no keys out of its neighbour."""
+    plain = subprocess.Popen(like(name, "sleep", "60"))
+    try:
+        wait_for("it to be that program", lambda: pathlib.Path(f"/proc/{plain.pid}/comm").read_text() == "sleep\n")
+        assert looks_into(name, plain.pid)["mem"] == "opened", "else it proves nothing"
+    finally:
+        plain.kill()
+        plain.wait()
+    for pid in pids(farm)[name]:
+        assert pathlib.Path(f"/proc/{pid}/mem").stat().st_uid == pathlib.Path(f"/proc/{pid}/environ").stat().st_uid == 0
+        found = looks_into(name, pid)
+        if name == "master":  # who may make mounts may read these of everybody
+            found = {k: v for k, v in found.items() if k not in ("maps", "environ", "auxv", "syscall", "io")}
+        assert "mem" in found and {k: v for k, v in found.items() if v not in (errno.EACCES, errno.EPERM)} == {}
+
+
+def may_dump(pid):
+    """As far as we may: without cap_sys_resource a hard limit stays."""
+    with contextlib.suppress(PermissionError):
+        resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_daemon_that_crashes_leaves_no_core_file(tmp_path, monkeypatch):
+    """Though it could write one where it is. core_pattern is left as the host has it."""
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    plain = subprocess.Popen(["sleep", "60"])
+    may_dump(plain.pid)
+    plain.send_signal(signal.SIGSEGV)
+    assert os.WCOREDUMP(os.waitpid(plain.pid, 0)[1]), "this host makes no core files at all"
+    plain.returncode = 0
+    before = set(tmp_path.iterdir())
+    with Farm(languages=["bash"]) as farm:
+        for sig in (signal.SIGABRT, signal.SIGSEGV):
+            for pid in farm.workers():
+                may_dump(pid)
+                os.kill(pid, sig)
+                wait_for("its end", lambda pid=pid: not pathlib.Path(f"/proc/{pid}").exists())
+            for name in ("gateway", "scheduler", "worker"):
+                proc = farm.procs.pop(name)
+                may_dump(proc.pid)
+                proc.send_signal(sig)
+                status = os.waitpid(proc.pid, 0)[1]
+                proc.returncode = -os.WTERMSIG(status)
+                assert os.WTERMSIG(status) == sig and not os.WCOREDUMP(status), name
+                starts = farm.log(name).count('msg="started"')
+                farm.start(name)
+                wait_for("the next one", lambda name=name, n=starts: farm.log(name).count('msg="started"') > n)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_files_of_the_farm_are_not_open_to_everybody(farm):
