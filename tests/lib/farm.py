@@ -89,6 +89,7 @@ class Farm:
         self.languages = languages  # only these records; None: all
         self.procs = {}
         self.redis_proc = None
+        self.complaints = []
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.session = requests.Session()
@@ -125,6 +126,7 @@ class Farm:
             left = self.leftovers()
             remove_groups(self.cgroup)
             assert left == [], left
+            assert self.complaints == [], "\n".join(self.complaints)
 
     def _share(self):
         share = self.dir / "share"
@@ -211,7 +213,15 @@ class Farm:
         if self.redis_proc:
             self.redis_proc.terminate()
             self.redis_proc.wait(20)
+        self.complaints = self._complaints()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _complaints(self):
+        """What sanitizers, or valgrind, had to say in the logs."""
+        words = ("Sanitizer", "runtime error:", "ERROR SUMMARY: ")
+        lines = [f"{log.name}: {line}" for log in sorted((self.dir / "log").glob("*.log"))
+                 for line in log.read_text(errors="replace").splitlines() if any(w in line for w in words)]
+        return [line for line in lines if "ERROR SUMMARY: 0 errors" not in line]
 
     def leftovers(self):
         """Processes, mounts and cgroups of this farm that are still there."""
