@@ -91,22 +91,6 @@ print_languages(const struct settings *s)
 }
 
 static void
-print_text(const struct sandbox_check *checks, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		const struct sandbox_check *c = &checks[i];
-
-		(void)printf("%-8s %-16s %s\n",
-		    c->ok       ? "ok"
-		    : c->needed ? "MISSING"
-				: "weak",
-		    c->name, c->found);
-		if (!c->ok)
-			(void)printf("         %s\n", c->advice);
-	}
-}
-
-static void
 print_json(const struct sandbox_check *checks, size_t n)
 {
 	json_auto_t *list = json_array();
@@ -118,6 +102,8 @@ print_json(const struct sandbox_check *checks, size_t n)
 		json_set_bool(o, "ok", checks[i].ok);
 		json_set_bool(o, "needed", checks[i].needed);
 		json_set_str(o, "found", checks[i].found);
+		json_set_str(
+		    o, "without", checks[i].ok ? "" : checks[i].without);
 		json_set_str(o, "advice", checks[i].advice);
 		if (json_array_append_new(list, o) < 0)
 			abort();
@@ -138,7 +124,8 @@ examine(const struct settings *s, const struct sandbox_config *cfg, bool json)
 		print_json(checks, n);
 		return well ? 0 : 1;
 	}
-	print_text(checks, n);
+	for (size_t i = 0; i < n; i++)
+		sandbox_check_print(&checks[i], stdout);
 	print_languages(s);
 	(void)printf("\n%s\n",
 	    well ? "A worker can start here."

@@ -9,6 +9,7 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "b64.h"
@@ -62,9 +63,15 @@ secret_master_load(const char *path, bool create,
     struct secret_master *ret_master, struct err *err)
 {
 	auto_buf struct buf data = { .cap = SECRET_MASTER_LEN };
+	struct stat st;
 
 	if (create && access(path, F_OK) < 0 && master_create(path, err) < 0)
 		return -1;
+	if (stat(path, &st) == 0 && (st.st_mode & S_IRWXO) != 0)
+		return err_set(err, ERR_INVALID, 0,
+		    "master key `%s`: everybody may read it, so secrets are "
+		    "not secret: `chmod o= %s`",
+		    path, path);
 	if (io_read_file(AT_FDCWD, path, &data, err) < 0)
 		return err_wrap(err, "master key");
 	if (data.len != SECRET_MASTER_LEN)

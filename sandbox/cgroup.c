@@ -220,6 +220,20 @@ look(struct cg_layout *l, struct err *err)
 	return 0;
 }
 
+bool
+cg_swap_is_on(const char *swaps)
+{
+	FILE *f = fopen(swaps, "re");
+	int c, lines = 0;
+
+	if (!f)
+		return errno != ENOENT;
+	while ((c = getc(f)) != EOF)
+		lines += c == '\n';
+	(void)fclose(f);
+	return lines != 1; /* the heading alone */
+}
+
 /* Files exist in a group below ours, not always in ours: ask a trial group. */
 static int
 try_group(struct cg_layout *l, struct err *err)
@@ -229,7 +243,8 @@ try_group(struct cg_layout *l, struct err *err)
 	if (cg_group_make(l, "try", &g, err) < 0)
 		return -1;
 	l->has_kill = g.files.fd[CG_FILE_KILL] >= 0;
-	l->has_swap = g.files.fd[CG_FILE_SWAP_LIMIT] >= 0;
+	l->has_swap = g.files.fd[CG_FILE_SWAP_LIMIT] >= 0 ||
+		      !cg_swap_is_on("/proc/swaps");
 	(void)cg_group_remove(l, &g);
 	return 0;
 }

@@ -35,6 +35,12 @@ struct cg_layout {
 };
 
 /*
+ * True when the file, as /proc/swaps, lists one.  A kernel without swap has no
+ * such file; one that cannot be read is taken for the worse.
+ */
+bool cg_swap_is_on(const char *swaps);
+
+/*
  * Finds the trees of this host and makes the group name in each.  What an
  * earlier process left below it is killed and removed.  ERR_SANDBOX names the
  * first controller that is missing: memory, pids and cpu are needed.

@@ -7,9 +7,10 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,11 +23,13 @@
 
 #include "cgroup.h"
 #include "cleanup.h"
+#include "syscalls.h"
 
 enum { TRIAL_MS = 5000 };
 
 struct trial {
 	const struct sandbox_config *cfg;
+	const char *suffix;          /* of the name of our control group */
 	struct sandbox_check *check; /* being filled in */
 };
 
@@ -41,20 +44,20 @@ static bool
 	return ok;
 }
 
-/* In a child, so that we stay where we are.  0, or its errno. */
+/* A child that is born in new namespaces, as a sandbox is.  0, or errno. */
 static int
-try_unshare(int flags)
+try_clone(uint64_t flags)
 {
-	int status = 0;
-	pid_t pid = fork();
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	pid_t pid = sys_clone3(&args);
 
 	if (pid == 0)
-		_exit(unshare(flags) < 0 ? errno : 0);
+		_exit(0);
 	if (pid < 0)
 		return errno;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EINVAL;
+	return 0;
 }
 
 static bool
@@ -80,7 +83,7 @@ try_kernel(struct trial *t)
 static bool
 try_userns(struct trial *t)
 {
-	int why = try_unshare(CLONE_NEWUSER);
+	int why = try_clone(CLONE_NEWUSER);
 
 	return found(t, why == 0, "%s", why ? strerror(why) : "works");
 }
@@ -89,7 +92,7 @@ static bool
 try_namespaces(struct trial *t)
 {
 	static const struct {
-		int flag;
+		uint64_t flag;
 		const char *name;
 	} all[] = {
 		{ CLONE_NEWNS, "mount" },
@@ -101,7 +104,7 @@ try_namespaces(struct trial *t)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		int why = try_unshare(CLONE_NEWUSER | all[i].flag);
+		int why = try_clone(CLONE_NEWUSER | all[i].flag);
 
 		if (why != 0)
 			return found(
@@ -126,7 +129,7 @@ open_layout(struct trial *t, struct cg_layout *ret_layout, struct err *err)
 {
 	char name[80];
 
-	(void)snprintf(name, sizeof(name), "%s-check", t->cfg->cgroup);
+	(void)snprintf(name, sizeof(name), "%s-%s", t->cfg->cgroup, t->suffix);
 	return cg_layout_open(ret_layout, name, err);
 }
 
@@ -169,8 +172,8 @@ try_kill(struct trial *t)
 static bool
 try_swap(struct trial *t)
 {
-	return try_extra(t, offsetof(struct cg_layout, has_swap), "limited",
-	    "cannot be limited");
+	return try_extra(t, offsetof(struct cg_layout, has_swap),
+	    "limited, or none", "is on and cannot be limited");
 }
 
 /* ---- a whole sandbox ---- */
@@ -250,7 +253,7 @@ try_sandbox(struct trial *t)
 	char name[80], skeleton[] = "/tmp/unfarm-check-XXXXXX";
 	bool ok;
 
-	(void)snprintf(name, sizeof(name), "%s-check", cfg.cgroup);
+	(void)snprintf(name, sizeof(name), "%s-%s", cfg.cgroup, t->suffix);
 	cfg.cgroup = name;
 	if (!mkdtemp(skeleton))
 		return found(t, false, "mkdtemp: %s", strerror(errno));
@@ -270,29 +273,55 @@ static const struct {
 	const char *name;
 	bool (*try)(struct trial *t);
 	bool needed;
+	const char *without;
 	const char *advice;
 } rows[] = {
-	{ "root", try_root, true, "run it as root, or with sudo" },
+	{ "root", try_root, true, "no sandbox can be made",
+	    "run it as root, or with sudo" },
 	{ "kernel", try_kernel, true,
+	    "the host's files cannot be shown without their owners",
 	    "Linux 5.19 or later: overlays over id-mapped trees" },
 	{ "user namespaces", try_userns, true,
+	    "a program would have a user of the host",
 	    "sysctl user.max_user_namespaces=10000; in a container: allow "
-	    "unshare and clone" },
+	    "clone3" },
 	{ "other namespaces", try_namespaces, true,
-	    "raise user.max_*_namespaces; in a container: allow clone" },
-	{ "seccomp", try_seccomp, true, "a kernel with CONFIG_SECCOMP_FILTER" },
+	    "a program would see processes, mounts or networks of others",
+	    "raise user.max_*_namespaces; in a container: allow clone3" },
+	{ "seccomp", try_seccomp, true,
+	    "a program could make every call of the kernel",
+	    "a kernel with CONFIG_SECCOMP_FILTER" },
 	{ "control groups", try_cgroups, true,
+	    "nothing would limit memory, processes and processors",
 	    "boot with cgroup_enable=memory; in a container: mount the tree "
 	    "writable and delegate memory, pids and cpu" },
 	{ "cgroup.kill", try_kill, false,
+	    "the master kills the processes of a sandbox one by one",
 	    "Linux 5.14 and a cgroup v2 tree make killing a sandbox one "
 	    "write" },
-	{ "swap limit", try_swap, false,
-	    "boot with swapaccount=1, or turn swap off: else a job can use "
-	    "swap beyond its memory" },
+	{ "swap limit", try_swap, true,
+	    "a job could use swap beyond its memory",
+	    "boot with swapaccount=1, or turn swap off" },
 	{ "a whole sandbox", try_sandbox, true,
+	    "one of its layers would be missing",
 	    "the step is named; see docs/operations.md" },
 };
+
+static bool
+try_row(const struct sandbox_config *cfg, const char *suffix, size_t i,
+    struct sandbox_check *ret_check)
+{
+	struct trial t = { .cfg = cfg, .suffix = suffix, .check = ret_check };
+
+	*ret_check = (struct sandbox_check){ .name = rows[i].name,
+		.without = rows[i].without,
+		.needed = rows[i].needed };
+	ret_check->ok = rows[i].try(&t);
+	if (!ret_check->ok)
+		(void)snprintf(ret_check->advice, sizeof(ret_check->advice),
+		    "%s", rows[i].advice);
+	return ret_check->ok;
+}
 
 size_t
 sandbox_host_check(const struct sandbox_config *cfg,
@@ -300,16 +329,37 @@ sandbox_host_check(const struct sandbox_config *cfg,
 {
 	size_t n = 0;
 
-	for (; n < ARRAY_LEN(rows) && n < max; n++) {
-		struct sandbox_check *c = &ret_checks[n];
-		struct trial t = { .cfg = cfg, .check = c };
-
-		*c = (struct sandbox_check){ .name = rows[n].name,
-			.needed = rows[n].needed };
-		c->ok = rows[n].try(&t);
-		if (!c->ok)
-			(void)snprintf(
-			    c->advice, sizeof(c->advice), "%s", rows[n].advice);
-	}
+	for (; n < ARRAY_LEN(rows) && n < max; n++)
+		(void)try_row(cfg, "check", n, &ret_checks[n]);
 	return n;
+}
+
+void
+sandbox_check_print(const struct sandbox_check *c, FILE *out)
+{
+	(void)fprintf(out, "%-8s %-16s %s\n",
+	    c->ok       ? "ok"
+	    : c->needed ? "MISSING"
+			: "weak",
+	    c->name, c->found);
+	if (!c->ok)
+		(void)fprintf(out, "         without it: %s\n         %s\n",
+		    c->without, c->advice);
+}
+
+size_t
+sandbox_host_refuse(const struct sandbox_config *cfg, FILE *out)
+{
+	size_t refused = 0;
+
+	/* The last, a whole sandbox, the caller makes with its own rights. */
+	for (size_t i = 0; i + 1 < ARRAY_LEN(rows); i++) {
+		struct sandbox_check c;
+
+		if (!rows[i].needed || try_row(cfg, "start", i, &c))
+			continue;
+		sandbox_check_print(&c, out);
+		refused++;
+	}
+	return refused;
 }

@@ -269,6 +269,12 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 	    seccomp_compile(h->filters, err) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
 		return NULL;
+	if (!h->cgroups.has_swap) {
+		(void)err_set(err, ERR_SANDBOX, 0,
+		    "swap is on and cannot be limited: boot with "
+		    "swapaccount=1, or turn swap off");
+		return NULL;
+	}
 	name_layers(h);
 	return steal_ptr(&h);
 }

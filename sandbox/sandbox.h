@@ -73,6 +73,7 @@ int sandbox_host_try(struct sandbox_host *host, struct err *err);
 /* One thing this host can or cannot do for isolation (`unfarm doctor`). */
 struct sandbox_check {
 	const char *name;
+	const char *without; /* what is not promised without it */
 	bool ok;
 	bool needed;      /* a farm refuses to start without it */
 	char found[160];  /* what there is, or what failed */
@@ -81,6 +82,14 @@ struct sandbox_check {
 /* Tries everything; returns how many were written to ret_checks. */
 size_t sandbox_host_check(const struct sandbox_config *cfg,
     struct sandbox_check *ret_checks, size_t max);
+/* For people: a line, and two more when it is not ok. */
+void sandbox_check_print(const struct sandbox_check *c, FILE *out);
+/*
+ * Prints those needed that fail, in the same words, and returns their number:
+ * a worker does not start unless it is 0.  A whole sandbox is not among them:
+ * sandbox_host_try() is for the worker's own.
+ */
+size_t sandbox_host_refuse(const struct sandbox_config *cfg, FILE *out);
 
 /* Removes a skeleton directory with all below it. */
 void sandbox_skeleton_remove(const char *dir);

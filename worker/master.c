@@ -640,17 +640,21 @@ watch_signals(struct master *m)
 
 /* ---- start and end ---- */
 
-static int
-open_host(struct master *m, struct err *err)
+struct host_paths {
+	char list[PATH_MAX + 32], skeleton[PATH_MAX], init[PATH_MAX];
+};
+
+static void
+host_config(const struct settings *s, struct host_paths *p,
+    struct sandbox_config *ret_cfg)
 {
-	const struct settings *s = m->settings;
-	char paths[PATH_MAX + 32], skeleton[PATH_MAX], init[PATH_MAX];
 	long ranges = node_slots(s) + node_warm(s) + RANGES_SPARE;
-	const struct sandbox_config cfg = {
+
+	*ret_cfg = (struct sandbox_config){
 		.cgroup = s->sandbox_cgroup,
-		.paths = *s->sandbox_paths ? s->sandbox_paths : paths,
-		.skeleton = skeleton,
-		.init = init,
+		.paths = *s->sandbox_paths ? s->sandbox_paths : p->list,
+		.skeleton = p->skeleton,
+		.init = p->init,
 		.uid_base = (uint32_t)s->sandbox_uid_base,
 		.ranges = (unsigned)(ranges < 4096 ? ranges : 4096),
 		.disk_mb = s->sandbox_disk_mb,
@@ -658,15 +662,12 @@ open_host(struct master *m, struct err *err)
 		.files = s->sandbox_files,
 		.file_mb = s->sandbox_file_mb,
 	};
-
 	(void)snprintf(
-	    paths, sizeof(paths), "%s/sandbox.paths", s->farm_share_dir);
+	    p->list, sizeof(p->list), "%s/sandbox.paths", s->farm_share_dir);
+	(void)snprintf(p->skeleton, sizeof(p->skeleton), "%s/sandbox-etc",
+	    s->farm_data_dir);
 	(void)snprintf(
-	    skeleton, sizeof(skeleton), "%s/sandbox-etc", s->farm_data_dir);
-	(void)snprintf(
-	    init, sizeof(init), "%s/sandbox-init", s->farm_libexec_dir);
-	m->host = sandbox_host_open(&cfg, err);
-	return m->host ? 0 : -1;
+	    p->init, sizeof(p->init), "%s/sandbox-init", s->farm_libexec_dir);
 }
 
 static void
@@ -697,19 +698,30 @@ start_children(struct master *m)
 	}
 }
 
+/*
+ * What cannot be isolated is refused now, not with the first job: by what
+ * `unfarm doctor` tries, and then with our own groups and rights.
+ */
 static int
 start(struct master *m, struct err *err)
 {
 	char pid_file[PATH_MAX];
+	struct host_paths paths;
+	struct sandbox_config cfg;
 
 	(void)snprintf(pid_file, sizeof(pid_file), "%s/worker.pid",
 	    m->settings->farm_run_dir);
+	host_config(m->settings, &paths, &cfg);
+	if (sandbox_host_refuse(&cfg, stderr) > 0)
+		return err_set(err, ERR_SANDBOX, 0,
+		    "this host cannot keep what SECURITY.md promises; "
+		    "nothing is weakened: `unfarm doctor` says the same");
 	if (io_mkdir_all(m->settings->farm_data_dir, 0755, err) < 0 ||
 	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0 ||
-	    open_host(m, err) < 0 || proc_write_pid(pid_file, err) < 0 ||
+	    !(m->host = sandbox_host_open(&cfg, err)) ||
+	    proc_write_pid(pid_file, err) < 0 ||
 	    proc_lock_down(PROC_master, err) < 0 || sandbox_lock_down(err) < 0)
 		return -1;
-	/* What cannot be isolated is refused now, not with the first job. */
 	return sandbox_host_try(m->host, err);
 }
 

@@ -265,6 +265,28 @@ teardown(void **state)
 	return system(command);
 }
 
+/* A worker without a limit for swap starts only where there is none. */
+static void
+test_swap_is_seen_where_there_is_some(void **state)
+{
+	static const char heading[] =
+	    "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+	char path[PATH_MAX], text[256];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/swaps", root);
+	assert_false(cg_swap_is_on(path)); /* a kernel without it */
+	write_file(root, "swaps", heading);
+	assert_false(cg_swap_is_on(path));
+	(void)snprintf(
+	    text, sizeof(text), "%s/dev/sda2 partition 1 0 -2\n", heading);
+	write_file(root, "swaps", text);
+	assert_true(cg_swap_is_on(path));
+	write_file(root, "swaps", "");
+	assert_true(cg_swap_is_on(path)); /* not what it should be */
+	assert_int_equal(unlink(path), 0);
+}
+
 int
 main(void)
 {
@@ -273,6 +295,7 @@ main(void)
 		    test_v1_controllers_are_written_in_their_own_words),
 		cmocka_unit_test(test_v1_figures_are_read_with_their_units),
 		cmocka_unit_test(test_v2_has_one_tree_for_all),
+		cmocka_unit_test(test_swap_is_seen_where_there_is_some),
 		cmocka_unit_test(
 		    test_hybrid_takes_limits_from_v1_and_kill_from_v2),
 		cmocka_unit_test(test_a_missing_controller_is_named),
