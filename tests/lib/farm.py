@@ -83,10 +83,11 @@ def sweep():
 
 
 class Farm:
-    def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None):
+    def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None, wrap=None):
         self.conf = conf or {}
         self.daemons = daemons
         self.languages = languages  # only these records; None: all
+        self.wrap = wrap or {}  # daemon: the command that runs it
         self.procs = {}
         self.redis_proc = None
         self.complaints = []
@@ -171,7 +172,7 @@ class Farm:
     def start(self, name, *, suffix=""):
         log = open(self.dir / f"log/{name}{suffix}.log", "a")
         self.procs[name + suffix] = subprocess.Popen(
-            [BUILD / f"unfarm-{name}", "-c", self.dir / "unfarm.conf"],
+            [*self.wrap.get(name, ()), BUILD / f"unfarm-{name}", "-c", self.dir / "unfarm.conf"],
             stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )
 
