@@ -294,6 +294,8 @@ def test_a_daemon_that_crashes_leaves_no_core_file(tmp_path, monkeypatch):
     """Though it could write one where it is. core_pattern is left as the host has it."""
     tmp_path.chmod(0o777)
     monkeypatch.chdir(tmp_path)
+    for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):  # sanitizers catch these signals to print where they came from
+        monkeypatch.setenv(name, os.environ.get(name, "") + ":handle_segv=0:handle_abort=0:disable_coredump=0")
     plain = subprocess.Popen(["sleep", "60"])
     may_dump(plain.pid)
     plain.send_signal(signal.SIGSEGV)

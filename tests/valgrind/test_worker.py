@@ -25,9 +25,9 @@ JOBS = [
     ("bash", "kill -9 $$", {}, "signaled"),
     ("bash", "cat; echo $A $1 >&2", {"stdin": "in", "env": {"A": "é"}, "args": ["x"]}, "exited"),
     ("bash", "cat a/b; ls", {"input_files": [{"filename": "a/b", "content": "aGk="}, {"filename": "c", "content": ""}]}, "exited"),
-    ("bash", "mkdir d; echo 1 >d/x; ln -s /etc/passwd y; echo 2 >z", {"return_artifacts": True}, "exited"),
+    ("bash", "cd /tmp/artifacts; mkdir d; echo 1 >d/x; ln -s /etc/passwd y; echo 2 >z", {"return_artifacts": True}, "exited"),
     ("bash", f"head -c {LARGE} /dev/urandom", {}, "exited"),
-    ("bash", f"head -c {LARGE} /dev/zero >big", {"return_artifacts": True}, "exited"),
+    ("bash", f"head -c {LARGE} /dev/zero >/tmp/artifacts/big", {"return_artifacts": True}, "exited"),
     ("bash", "yes | head -c 3000000", {}, "exited"),
     ("bash", "sleep 60", {"ttl": 1}, "timeout"),
     ("bash", "while :; do :; done", {"cpu_limit": 1, "ttl": 30}, "cpu"),
@@ -58,6 +58,7 @@ def test_the_worker_makes_no_error_and_loses_nothing(preload):
         ids = [farm.submit(language, code, **options) for language, code, options, _ in JOBS]
         ends = [farm.wait_job(job, 300) for job in ids]
         assert [e["end_reason"] for e in ends] == [end for *_, end in JOBS], [(e["end_reason"], e.get("stderr", "")[:200]) for e in ends]
+        assert [len(e["artifacts"]) for e in ends if e["artifacts"]] == [2, 1] and max(len(e["stdout"]) for e in ends) >= LARGE
         running = farm.submit("bash", "sleep 100", ttl=200)
         wait_for("it to run", lambda: farm.get(f"/jobs/{running}").json()["status"] == "running")
         assert farm.delete(f"/jobs/{running}").json()["status"] == "cancelled"
