@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -78,7 +79,8 @@ def remove_groups(name):
 def sweep():
     """What a killed test left: control groups of farms whose folder is gone."""
     for top in pathlib.Path("/sys/fs/cgroup/pids").glob("unfarm-test-*"):
-        if not pathlib.Path(tempfile.gettempdir(), top.name).exists():
+        farm = re.sub("-(start|check|plan)$", "", top.name)  # groups for trials: sandbox/check.c
+        if not pathlib.Path(tempfile.gettempdir(), farm).exists():
             remove_groups(top.name)
 
 
