@@ -44,15 +44,13 @@ def jobs_ever(farm):
     return int(farm.redis("GET", "{unfarm}:seq") or 0)
 
 
-def exchange(farm, data, half_close=False):
+def exchange(farm, data):
     """All that comes back until the gateway closes: a list of (status, headers, body)."""
     got = b""
     with socket.create_connection(("127.0.0.1", farm.port), 10) as sock:
         sock.settimeout(10)
         with contextlib.suppress(ConnectionError):  # it may close before it has read all
             sock.sendall(data)
-        if half_close:
-            sock.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):
             while piece := sock.recv(65536):
                 got += piece
@@ -269,14 +267,14 @@ def test_a_replay_is_accepted_in_the_window_and_refused_after_it(farm):
 
 
 def test_a_replay_from_within_the_window_is_refused_once_it_is_over():
-    """The same bytes, with a window of two seconds: good, good, and then no more."""
-    with Farm(daemons=("gateway",), conf={"gateway": {"clock_skew_seconds": 2}}) as farm:
+    """The same bytes, with a window of four seconds: good, and good, and then no more."""
+    with Farm(daemons=("gateway",), conf={"gateway": {"clock_skew_seconds": 4}}) as farm:
         wait_for("it to answer", lambda: serves(farm))
         data = request("GET", TARGET, headers(farm))
         begun = time.time()
         assert exchange(farm, data)[0][0] == 200
         wait_for("the replay to be refused", lambda: exchange(farm, data)[0][0] == 401, 15, 0.1)
-        assert time.time() - begun > 1.5 and b"TIMESTAMP_EXPIRED" in exchange(farm, data)[0][2]
+        assert time.time() - begun > 3 and b"TIMESTAMP_EXPIRED" in exchange(farm, data)[0][2]
 
 
 def serves(farm):
@@ -376,7 +374,7 @@ def test_what_is_too_large(farm, where, size):
 
 
 NOT_HTTP = {
-    "an empty line and nothing": b"\r\n" * 3, "bytes": bytes(range(128, 256)) * 4 + b"\r\n\r\n", "NULs": b"\0" * 64 + b"\r\n\r\n",
+    "bytes": bytes(range(128, 256)) * 4 + b"\r\n\r\n", "NULs for a method": b"\0" * 64 + b" /marker HTTP/1.1\r\nConnection: close\r\n\r\n",
     "TLS": bytes.fromhex("16030100c8010000c40303") + b"marker" * 30 + b"\r\n\r\n", "no version": b"GET /jobs\r\n\r\n",
     "HTTP/9.9": b"GET /jobs HTTP/9.9\r\nHost: marker\r\n\r\n", "no colon": b"GET /jobs HTTP/1.1\r\nHost: x\r\nmarker\r\n\r\n",
     "a NUL in a name": b"GET /jobs HTTP/1.1\r\nHost: x\r\nX-\0marker: y\r\n\r\n", "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -386,9 +384,9 @@ NOT_HTTP = {
 
 @pytest.mark.parametrize("name", NOT_HTTP)
 def test_what_is_not_http(farm, name):
-    answers = exchange(farm, NOT_HTTP[name], half_close=True)
+    answers = exchange(farm, NOT_HTTP[name])
     assert all(status in (400, 401, 404, 405, 408, 505) for status, _, _ in answers), answers
-    assert not any(b"marker" in body for _, _, body in answers)
+    assert not any(b"marker" in body for status, _, body in answers if status != 404)  # which names the path
 
 
 LENGTHS = {
