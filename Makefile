@@ -9,6 +9,8 @@ SAN     ?=
 OPT     ?= -O2
 WERROR  ?=
 FAULTS  ?=
+# For tools whose runtime makes system calls of its own: daemons load no list.
+INSTRUMENTED ?= $(SAN)
 VERSION := 0.1.0
 
 PREFIX      ?= /usr
@@ -35,7 +37,6 @@ LDFLAGS  = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 ifeq ($(SAN),)
 CPPFLAGS += -D_FORTIFY_SOURCE=3
 else
-CPPFLAGS += -DUNFARM_INSTRUMENTED
 CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS += -fsanitize=$(SAN)
 endif
@@ -47,6 +48,9 @@ UN_LIBS      = -lcurl -ljansson -lcrypto
 
 ifneq ($(FAULTS),)
 CPPFLAGS += -DUNFARM_FAULTS
+endif
+ifneq ($(INSTRUMENTED),)
+CPPFLAGS += -DUNFARM_INSTRUMENTED
 endif
 
 # One line a file; `make V=1` shows the commands.
@@ -200,13 +204,15 @@ asan: ## every test under address and undefined
 tsan: ## every test under the thread sanitizer
 	@scripts/install-deps test
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan SAN=thread all tests
+	@$(MAKE) --no-print-directory faults
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
 	@BUILD=build/tsan scripts/run-tests all
 # The worker processes.  Not their master: valgrind 3.19 knows no clone3, open_tree
 # and mount_setattr, which it answers with ENOSYS, so no sandbox could be made.
 valgrind: ## the worker under memcheck: no error, nothing lost
 	@scripts/install-deps test valgrind
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/valgrind
+	@$(MAKE) --no-print-directory -j$(JOBS) B=build/valgrind INSTRUMENTED=1 all
+	@BUILD=build/valgrind /usr/bin/python3 -m pytest -p no:cacheprovider -q tests/valgrind
 fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install-deps lint
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/libfuzzer CC=clang OPT=-O1 \
