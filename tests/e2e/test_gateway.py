@@ -24,10 +24,10 @@ import time
 
 import pytest
 import requests
+from farm import redis_script
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build/debug")
-LUA = ROOT / "conf" / "redis"
 P = "{unfarm}:"
 PK = "unsb-pk-test-0000-0000-0001"
 SK = "unsb-sk-test0-vault-unlck-12345"
@@ -76,8 +76,7 @@ class Redis:
             return self.read()
 
     def script(self, name, *args):
-        text = (LUA / "_prelude.lua").read_text() + (LUA / f"{name}.lua").read_text()
-        return self("EVAL", text, 1, P, *args)
+        return self("EVAL", redis_script(name), 1, P, *args)
 
     def close(self):
         self.file.close()

@@ -15,6 +15,7 @@ import subprocess
 import time
 
 import pytest
+from farm import redis_script
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build/debug")
@@ -104,10 +105,9 @@ class Farm:
 
     def __init__(self, redis):
         self.r = redis
-        prelude = (LUA / "_prelude.lua").read_text()
         self.sha = {}
         for f in LUA.glob("[a-z]*.lua"):
-            self.sha[f.stem] = redis("SCRIPT", "LOAD", prelude + f.read_text())
+            self.sha[f.stem] = redis("SCRIPT", "LOAD", redis_script(f.stem))
         self.n = 0
 
     def run(self, script, *args):

@@ -48,6 +48,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def redis_script(name):
+    """A script of conf/redis as the daemons have it (scripts/embed-lua)."""
+    text = (ROOT / f"conf/redis/{name}.lua").read_text()
+    flags = text.startswith("#!")  # Redis reads them in the very first line
+    head, body = text.split("\n", 1) if flags else ("", text)
+    return f"{head}\n" * flags + (ROOT / "conf/redis/_prelude.lua").read_text() + body
+
+
 def ensure_accounts():
     for name in ("unfarm-gw", "unfarm-wk", "unfarm-sched"):
         try:
@@ -85,11 +93,24 @@ def sweep():
 
 
 class Farm:
-    def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None, wrap=None):
+    """
+    conf       settings, {section: {name: value}}
+    languages  only these records; None: all
+    redis      further arguments of redis-server
+    disks      folders of the farm that are small disks: {"redis": "8m"}
+    wrap       words in front of a daemon's command: {"worker": ["unshare", "-m"]}
+    env        further variables of a daemon, or of "redis": {"gateway": {...}}
+    """
+
+    def __init__(self, *, conf=None, daemons=("scheduler", "worker", "gateway"), languages=None,
+                 redis=(), disks=None, wrap=None, env=None):
         self.conf = conf or {}
         self.daemons = daemons
-        self.languages = languages  # only these records; None: all
-        self.wrap = wrap or {}  # daemon: the command that runs it
+        self.languages = languages
+        self.redis_args = list(redis)
+        self.disks = disks or {}
+        self.wrap = wrap or {}
+        self.env = env or {}
         self.procs = {}
         self.redis_proc = None
         self.complaints = []
@@ -110,6 +131,9 @@ class Farm:
         self._share()
         self._write_conf()
         try:
+            for name, size in self.disks.items():
+                subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs",
+                                self.dir / name], check=True)
             self.start_redis()
             for name in self.daemons:
                 self.start(name)
@@ -166,16 +190,23 @@ class Farm:
                 "redis-server", "--port", "0", "--unixsocket", f"{self.dir}/run/redis.sock",
                 "--unixsocketperm", "777", "--dir", f"{self.dir}/redis", "--appendonly", "yes",
                 "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
+                *self.redis_args,
             ],
             stdout=open(self.dir / "log/redis.log", "a"), stderr=subprocess.STDOUT,
+            env=os.environ | self.env.get("redis", {}),
         )
         wait_for("redis", lambda: self.redis("PING") == "PONG")
+
+    def kill_redis(self):
+        self.redis_proc.kill()
+        self.redis_proc.wait()
 
     def start(self, name, *, suffix=""):
         log = open(self.dir / f"log/{name}{suffix}.log", "a")
         self.procs[name + suffix] = subprocess.Popen(
-            [*self.wrap.get(name, ()), BUILD / f"unfarm-{name}", "-c", self.dir / "unfarm.conf"],
+            [*self.wrap.get(name, []), BUILD / f"unfarm-{name}", "-c", self.dir / "unfarm.conf"],
             stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env=os.environ | self.env.get(name, {}),
         )
 
     def wait_ready(self, seconds=60):
@@ -217,6 +248,8 @@ class Farm:
             self.redis_proc.terminate()
             self.redis_proc.wait(20)
         self.complaints = self._complaints()
+        for name in self.disks:
+            subprocess.run(["umount", self.dir / name], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def _complaints(self):
@@ -237,6 +270,16 @@ class Farm:
                 if str(self.dir).encode() in proc.read_bytes():
                     left.append(str(proc))
         return left
+
+    def fill(self, name):
+        """Takes the rest of a small disk; unlinking what it returns gives it back."""
+        ballast = self.dir / name / "ballast"
+        with open(ballast, "wb", buffering=0) as f:
+            for size in (65536, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while f.write(b"x" * size):
+                        pass
+        return ballast
 
     def log(self, name):
         with contextlib.suppress(FileNotFoundError):
@@ -268,6 +311,20 @@ class Farm:
             capture_output=True, text=True,
         )
         return out.stdout.rstrip("\n")
+
+    def hash(self, key):
+        """A hash of the farm, by its name without the prefix."""
+        words = self.redis("HGETALL", "{unfarm}:" + key).split("\n")
+        return dict(zip(words[::2], words[1::2]))
+
+    def new_key(self, **limits):
+        """unfarm key create: the pair."""
+        options = [f"--{name}={value}" for name, value in limits.items()]
+        out = subprocess.run(
+            [BUILD / "unfarm", "-c", self.dir / "unfarm.conf", "key", "create", "--json", *options],
+            capture_output=True, text=True, check=True)
+        made = json.loads(out.stdout)
+        return made["public_key"], made["secret_key"]
 
     def keys(self):
         """Every key of the farm, but for the books of its processes."""
