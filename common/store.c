@@ -144,14 +144,24 @@ unavailable(struct err *err, const char *why)
 	(void)err_set(err, ERR_UNAVAILABLE, 0, "redis: %s", why);
 }
 
-/* Redis's own errors: those that pass by themselves, and the others. */
+/*
+ * Redis's own errors: those that pass by themselves, and the others.  Where in
+ * which script it happened follows after the words; that is no caller's
+ * business.
+ */
 static void
-classify(const char *text, struct err *err)
+classify(const char *full, struct err *err)
 {
 	static const char *const passing[] = { "LOADING", "OOM", "MISCONF",
 		"READONLY", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN",
 		"NOREPLICAS", "NOSCRIPT", "max number of clients" };
+	const char *where = strstr(full, " script: ");
+	size_t n = where ? (size_t)(where - full) : strlen(full);
+	char text[sizeof(err->msg)];
 
+	n = n < sizeof(text) ? n : sizeof(text) - 1;
+	memcpy(text, full, n);
+	text[n] = '\0';
 	for (size_t i = 0; i < ARRAY_LEN(passing); i++)
 		if (strstr(text, passing[i])) {
 			unavailable(err, text);

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- abandon: running -> pending (or failed) for all jobs of a worker that is
 -- known to be dead.  Its master calls this instead of waiting for the leases.
 -- ARGV: worker, most attempts, result lifetime in ms

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- beat: a worker says that it lives, what it is and what it can run.
 -- ARGV: worker, lifetime in ms, description (JSON), then its languages
 local worker, ttl = ARGV[1], tonumber(ARGV[2])

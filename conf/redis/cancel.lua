@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- cancel: pending -> cancelled at once; running: its worker is told, and ends
 -- it with the output so far.
 -- ARGV: id, key that asks, result lifetime in ms, channel to tell or ""

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- finish: running -> completed, failed, timeout or cancelled.  Only the holder
 -- of the lease can, and only once.
 -- ARGV: id, lease, status, reason, message or "", result, lifetime in ms

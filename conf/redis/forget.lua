@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- forget: delete a key and its books.  With force its pending jobs end as
 -- cancelled and its running ones are told to; without, active jobs prevent it.
 -- ARGV: key, "force" or "", most jobs to cancel in one call, result lifetime in ms

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- giveback: running -> pending at the front of its queue.  A worker that drains
 -- returns what it cannot finish, which is no attempt; one whose sandbox died
 -- under a job returns that, which is one, so that a job cannot do it for ever.

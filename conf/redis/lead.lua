@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- lead: take or keep the scheduler's lock; with 0 ms give it up.
 -- ARGV: scheduler, lock in ms or 0
 -- Returns 1 when it leads.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- renew: running -> running, for longer.
 -- ARGV: worker, lease in ms, then id and lease of each job it holds
 -- Returns { id and lease of each that is lost }, { ids to cancel }.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- repair: what the leading scheduler does each tick.  Bounded by ARGV[2].
 -- ARGV: scheduler (must still lead), most repairs of a kind, most attempts,
 --       result lifetime in ms, back-off base in ms, longest wait in ms

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- sweep: books that drifted, a page of keys at a time.  Slots of jobs that no
 -- lease backs are freed, list entries of expired jobs dropped, keys that wait
 -- for no reason put in the ring, idle keys forgotten.

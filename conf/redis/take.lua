@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- take: pending -> running, under a lease.  Round robin over the keys in the
 -- ring, so a key with many jobs delays another by at most one round.
 -- ARGV: worker, node, largest vcpu, how many, lease in ms
