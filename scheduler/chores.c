@@ -40,6 +40,8 @@ repair_done(struct chores *c, const redisReply *reply, int64_t now_ms,
 	ret->expired = store_reply_int(store_reply_at(reply, 0), 0);
 	ret->promoted = store_reply_int(store_reply_at(reply, 1), 0);
 	ret->given_up = store_reply_int(store_reply_at(reply, 2), 0);
+	ret->redis_ms = store_reply_int(store_reply_at(reply, 3), 0);
+	ret->set_by_ms = store_reply_int(store_reply_at(reply, 4), 0);
 	ret->repaired = ret->expired + ret->promoted + ret->given_up > 0;
 	c->repair_due_ms = now_ms + c->tick_ms;
 	if (ret->expired >= c->batch || ret->promoted >= c->batch ||

@@ -30,7 +30,9 @@ struct chore_result {
 	bool leads;    /* false: the script found another leader */
 	bool repaired; /* something was, so it is worth a line in the log */
 	long long expired, promoted, given_up; /* repair */
-	long long slots_freed;                 /* sweep */
+	long long redis_ms;    /* repair: its clock; 0: not told */
+	long long set_by_ms;   /* repair: somebody set that clock */
+	long long slots_freed; /* sweep */
 };
 
 void chores_init(struct chores *c, int64_t tick_ms, long batch);

@@ -8,7 +8,9 @@
  *   lead     every third of scheduler.lock_ms: take or keep the lock {P}leader
  *            (lead.c decides what an answer, or none, means)
  *   repair   while leading, every scheduler.tick_ms: leases that ran out go
- *            back to the queue or fail, delays end, jobs that nobody takes fail
+ *            back to the queue or fail, delays end, jobs that nobody takes
+ *            fail; when somebody set the clock of Redis (wall.c), all that
+ *            counts time begins anew
  *   sweep    while leading, a page of keys a second: books that drifted
  *            (chores.c decides which of the two is due)
  *
@@ -28,6 +30,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,6 +49,7 @@
 #include "proc.h"
 #include "settings.h"
 #include "store.h"
+#include "wall.h"
 
 #define PROG         "unfarm-scheduler"
 #define DEFAULT_CONF "/etc/unfarm/unfarm.conf"
@@ -69,6 +73,7 @@ struct scheduler {
 	struct store *store;
 	struct lead lead;
 	struct chores chores;
+	struct wall wall;
 	char who[WHO_MAX]; /* this process in the lock: node/pid/random */
 	bool stopping;
 };
@@ -87,6 +92,11 @@ on_chore_timer(uv_timer_t *t)
 static void
 log_chore(const struct chore_result *r)
 {
+	if (r->set_by_ms != 0)
+		log_warn(NULL,
+		    "the clock of redis was set: leases, retries and waits "
+		    "begin anew|by_ms=%lld",
+		    r->set_by_ms);
 	if (!r->repaired)
 		return;
 	if (r->slots_freed > 0)
@@ -112,6 +122,8 @@ on_chore(void *ctx, const redisReply *reply, const struct err *err)
 		FAULT(scheduler_repaired);
 		r = chores_done(&s->chores, reply, clock_mono_ms());
 		log_chore(&r);
+		if (r.redis_ms > 0)
+			wall_learn(&s->wall, r.redis_ms, clock_mono_ms());
 		if (!r.leads)
 			on_lead_change(s, lead_step_down(&s->lead));
 	}
@@ -123,7 +135,9 @@ start_repair(struct scheduler *s)
 {
 	const struct settings *set = &s->settings;
 	char batch[NUMBER_MAX], attempts[NUMBER_MAX], ttl[NUMBER_MAX];
-	char backoff[NUMBER_MAX], longest[NUMBER_MAX];
+	char backoff[NUMBER_MAX], longest[NUMBER_MAX], lease[NUMBER_MAX];
+	char expected[NUMBER_MAX] = "";
+	int64_t expect_ms = wall_expect(&s->wall, clock_mono_ms());
 
 	(void)snprintf(batch, sizeof(batch), "%ld", set->scheduler_batch);
 	(void)snprintf(
@@ -132,9 +146,14 @@ start_repair(struct scheduler *s)
 	(void)snprintf(backoff, sizeof(backoff), "%d", BACKOFF_MS);
 	(void)snprintf(
 	    longest, sizeof(longest), "%ld", set->job_wait_seconds * 1000);
+	(void)snprintf(
+	    lease, sizeof(lease), "%ld", set->job_lease_seconds * 1000);
+	if (expect_ms >= 0)
+		(void)snprintf(
+		    expected, sizeof(expected), "%" PRId64, expect_ms);
 	FAULT(scheduler_repairing);
 	store_eval_str(s->store, STORE_repair, on_chore, s, s->who, batch,
-	    attempts, ttl, backoff, longest, (char *)NULL);
+	    attempts, ttl, backoff, longest, lease, expected, (char *)NULL);
 }
 
 static void
@@ -200,6 +219,8 @@ static void
 on_lead(void *ctx, const redisReply *reply, const struct err *err)
 {
 	struct scheduler *s = ctx;
+	long long redis_ms = store_reply_int(store_reply_at(reply, 1), 0);
+	bool granted;
 
 	if (s->stopping)
 		return;
@@ -210,8 +231,11 @@ on_lead(void *ctx, const redisReply *reply, const struct err *err)
 			    NULL, "asking for the lock failed: %s", err->msg);
 		return;
 	}
-	on_lead_change(
-	    s, lead_answer(&s->lead, store_reply_int(reply, 0) == 1));
+	granted = store_reply_int(store_reply_at(reply, 0), 0) == 1;
+	/* Who leads learns from repairs: it must not overlook a set clock. */
+	if (redis_ms > 0 && (!granted || !s->wall.known))
+		wall_learn(&s->wall, redis_ms, clock_mono_ms());
+	on_lead_change(s, lead_answer(&s->lead, granted));
 }
 
 static void

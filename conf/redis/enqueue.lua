@@ -24,7 +24,11 @@ end
 local bucket = P .. 'rate:' .. pk
 local b = redis.call('HMGET', bucket, 'tokens', 'at')
 local tokens = tonumber(b[1]) or burst
-local since = math.max(0, now - (tonumber(b[2]) or now)) -- the clock may have been set back
+local since = now - (tonumber(b[2]) or now)
+if since < 0 then -- the clock was set back: it fills from here on
+  since = 0
+  redis.call('HSET', bucket, 'at', now)
+end
 tokens = math.min(burst, tokens + since * rate / 60000)
 local one_ms = math.ceil(60000 / rate)
 local waiting = tonumber(redis.call('HGET', P .. 'count:' .. pk, 'waiting') or 0)

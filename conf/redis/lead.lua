@@ -1,12 +1,16 @@
 #!lua flags=allow-oom
 -- lead: take or keep the scheduler's lock; with 0 ms give it up.
 -- ARGV: scheduler, lock in ms or 0
--- Returns 1 when it leads.
-local holder = redis.call('GET', P .. 'leader')
-if holder and holder ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then
-  redis.call('DEL', P .. 'leader')
-  return 0
+-- Returns { 1 when it leads, the time in ms }.
+local MAX_LOCK = 60000 -- of scheduler.lock_ms; one that lasts longer: the clock was set back
+local lock, me, ms = P .. 'leader', ARGV[1], ARGV[2]
+local holder = redis.call('GET', lock)
+if holder and holder ~= me and (ms == '0' or redis.call('PTTL', lock) <= MAX_LOCK) then
+  return { 0, now_ms() }
 end
-redis.call('SET', P .. 'leader', ARGV[1], 'PX', ARGV[2])
-return 1
+if ms == '0' then
+  redis.call('DEL', lock)
+  return { 0, now_ms() }
+end
+redis.call('SET', lock, me, 'PX', ms)
+return { 1, now_ms() }

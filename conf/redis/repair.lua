@@ -1,16 +1,41 @@
 #!lua flags=allow-oom
 -- repair: what the leading scheduler does each tick.  Bounded by ARGV[2].
 -- ARGV: scheduler (must still lead), most repairs of a kind, most attempts,
---       result lifetime in ms, back-off base in ms, longest wait in ms
+--       result lifetime in ms, back-off base in ms, longest wait in ms,
+--       lease in ms, what our clock should show by the scheduler's or ""
 -- running -> pending or failed: leases that ran out, with a growing delay.
 -- pending (delayed) -> pending (queued): delays that are over.
 -- pending -> failed: jobs at the head of a queue that no worker took in time.
--- Returns { expired, promoted, given up }, or nil when it leads no more.
-local me, batch, max_attempts, ttl, base, longest = ARGV[1], tonumber(ARGV[2]),
-  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+-- Returns { expired, promoted, given up, the time in ms, ms that the clock was
+-- set by or 0 }, or nil when it leads no more.
+local me, batch, max_attempts, ttl, base, longest, lease, expected = ARGV[1],
+  tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 if redis.call('GET', P .. 'leader') ~= me then return nil end
 local now = now_ms()
 local MAX_DELAY = 60000 -- the back-off doubles up to this
+local MAX_DRIFT = 10000 -- more than any call is under way
+
+-- Somebody set the clock.  No time in our books means anything now: who lives
+-- gets a fresh lease, retries are due, and waits count from here.
+local set_by = expected and now - expected or 0
+if math.abs(set_by) <= MAX_DRIFT then
+  set_by = 0
+else
+  for name, due in pairs({ leases = now + lease, workers = now + lease, delayed = now }) do
+    for _, id in ipairs(redis.call('ZRANGE', P .. name, 0, -1)) do
+      redis.call('ZADD', P .. name, due, id)
+    end
+  end
+  redis.call('SET', P .. 'clockset', now, 'PX', longest)
+end
+local clockset = tonumber(redis.call('GET', P .. 'clockset'))
+
+local function waits_since(created, queued)
+  local since = tonumber(queued or created)
+  if clockset and (since < clockset or since > now) then return clockset end
+  return since
+end
 
 local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, batch)
 for _, id in ipairs(expired) do
@@ -43,7 +68,7 @@ for _, pk in ipairs(redis.call('SRANDMEMBER', P .. 'active', batch)) do
     while head and popped < batch do
       local id = string.match(head, '^%d+:(.*)$')
       local f = redis.call('HMGET', job_key(id), 'state', 'created', 'queued')
-      if f[1] == 'pending' and now - tonumber(f[3] or f[2]) < longest then break end
+      if f[1] == 'pending' and now - waits_since(f[2], f[3]) < longest then break end
       queue_pop(pk, class)
       popped = popped + 1
       if f[1] == 'pending' then
@@ -60,4 +85,4 @@ end
 if redis.call('LLEN', P .. 'ring') > 0 then
   for _ = 1, math.min(MAX_WAKE, redis.call('ZCARD', P .. 'workers')) do wake() end
 end
-return { #expired, #due, given_up }
+return { #expired, #due, given_up, now, set_by }

@@ -161,10 +161,22 @@ class Farm:
         return self.run("cancel", id, pk, RESULT_MS, channel)
 
     def lead(self, who="s1", ms=60_000):
-        return self.run("lead", who, ms)
+        leads, now = self.run("lead", who, ms)
+        assert abs(now - self.now()) < 60_000
+        return leads
 
-    def repair(self, who="s1", batch=500, attempts=5, base=1000, longest=WAIT_MS):
-        return self.run("repair", who, batch, attempts, RESULT_MS, base, longest)
+    def now(self):
+        seconds, us = self.r("TIME")
+        return int(seconds) * 1000 + int(us) // 1000
+
+    def repair_all(self, who="s1", batch=500, attempts=5, base=1000, longest=WAIT_MS,
+                   lease=15_000, expected=""):
+        return self.run("repair", who, batch, attempts, RESULT_MS, base, longest, lease, expected)
+
+    def repair(self, *args, **how):
+        answer = self.repair_all(*args, **how)
+        assert answer is None or answer[4] == 0, "nobody set the clock"
+        return answer and answer[:3]
 
     def job(self, id):
         return pairs(self.r("HGETALL", P + "job:" + id))
@@ -398,6 +410,13 @@ def test_a_clock_that_was_set_back_takes_no_tokens(farm):
     at = int(farm.r("HGET", P + "rate:" + PK, "at"))
     farm.r("HSET", P + "rate:" + PK, "at", at + 3_600_000)
     assert farm.enqueue(rate=60, burst=10)[:3:2] == ["ok", 8]
+
+
+def test_a_clock_that_was_set_back_fills_the_bucket_again(farm):
+    how = dict(rate=6000, burst=1)
+    farm.submit(**how)
+    farm.r("HINCRBY", P + "rate:" + PK, "at", 3_600_000)
+    wait_for(lambda: farm.enqueue(**how)[0] == "ok", 2)
 
 
 def test_the_queue_has_a_limit(farm):
@@ -685,6 +704,54 @@ def test_the_wait_of_a_retried_job_starts_anew(farm):
     farm.expire_lease(id)
     assert farm.repair(base=0) == [1, 0, 0]
     assert farm.state(id) == "pending"
+
+
+def test_a_clock_that_is_set_forward_loses_no_job(farm):
+    """As if the clock jumped by an hour: what the scheduler expects is that much less."""
+    farm.lead()
+    farm.beat("w1", "python")
+    running, waiting = farm.submit(), farm.submit()
+    farm.take()
+    hour = 3_600_000
+    farm.expire_lease(running)
+    farm.r("HINCRBY", P + "job:" + waiting, "created", -hour)
+    *counts, now, set_by = farm.repair_all(expected=farm.now() - hour, longest=hour)
+    assert counts == [0, 0, 0] and abs(set_by - hour) < 5000 and abs(now - farm.now()) < 5000
+    assert farm.repair(longest=hour) == [0, 0, 0]  # also in the next one
+    assert farm.state(running) == "running" and farm.state(waiting) == "pending"
+    # From then on everything counts as before.
+    farm.r("SET", P + "clockset", farm.now() - hour)
+    farm.expire_lease(running)
+    assert farm.repair(longest=hour) == [1, 0, 1]
+
+
+def test_a_clock_that_is_set_back_delays_no_job(farm):
+    farm.lead()
+    running, delayed = farm.submit(), farm.submit()
+    farm.take(count=2)
+    farm.expire_lease(delayed)
+    assert farm.repair() == [1, 0, 0]
+    hour = 3_600_000
+    farm.r("ZINCRBY", P + "leases", hour, running)
+    farm.r("ZINCRBY", P + "delayed", hour, delayed)
+    farm.r("ZINCRBY", P + "workers", hour, "w1")
+    assert farm.repair() == [0, 0, 0]
+    assert farm.repair_all(expected=farm.now() + hour)[1] == 1  # the retry is due
+    assert float(farm.r("ZSCORE", P + "leases", running)) < farm.now() + 16_000
+    assert float(farm.r("ZSCORE", P + "workers", "w1")) < farm.now() + 16_000
+    assert [t[0] for t in farm.take()] == [delayed]
+
+
+def test_a_late_repair_takes_no_clock_for_set(farm):
+    farm.lead()
+    assert farm.repair(expected=farm.now() - 6000) == [0, 0, 0]
+
+
+def test_a_lock_that_outlives_every_lock_is_free(farm):
+    """Its holder died, and then the clock was set back."""
+    assert farm.lead("s1", 60_000) == 1 and farm.lead("s2", 3000) == 0
+    farm.r("PEXPIRE", P + "leader", 3_600_000)
+    assert farm.lead("s2", 0) == 0 and farm.lead("s2", 3000) == 1
 
 
 def test_repair_is_bounded(farm):

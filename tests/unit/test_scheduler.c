@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-/* The two files whole, so that the test links like every other one. */
+/* The three files whole, so that the test links like every other one. */
 #include "chores.c" /* NOLINT(bugprone-suspicious-include) */
 #include "lead.c"   /* NOLINT(bugprone-suspicious-include) */
+#include "wall.c"   /* NOLINT(bugprone-suspicious-include) */
 
 /* ---- lead ---- */
 
@@ -100,6 +101,21 @@ the_shortest_lock_still_has_a_period(void **state)
 	(void)state;
 	lead_init(&l, 2);
 	assert_int_equal(lead_period_ms(&l), 1);
+}
+
+/* ---- wall ---- */
+
+static void
+redis_time_goes_on_with_ours_until_it_is_learnt_anew(void **state)
+{
+	struct wall w = { .known = false };
+
+	(void)state;
+	assert_int_equal(wall_expect(&w, 5000), -1);
+	wall_learn(&w, 1000000, 5000);
+	assert_int_equal(wall_expect(&w, 5700), 1000700);
+	wall_learn(&w, 400, 6000); /* set back, to before our own start */
+	assert_int_equal(wall_expect(&w, 6050), 450);
 }
 
 /* ---- chores ---- */
@@ -281,6 +297,8 @@ main(void)
 		    a_question_without_answer_leaves_the_lock_until_it_runs_out),
 		cmocka_unit_test(a_refusal_or_a_lost_connection_ends_it),
 		cmocka_unit_test(the_shortest_lock_still_has_a_period),
+		cmocka_unit_test(
+		    redis_time_goes_on_with_ours_until_it_is_learnt_anew),
 		cmocka_unit_test(repair_comes_each_tick_and_sweep_each_second),
 		cmocka_unit_test(two_chores_are_never_under_way),
 		cmocka_unit_test(a_full_batch_is_followed_at_once),
