@@ -176,6 +176,43 @@ try_swap(struct trial *t)
 	    "limited, or none", "is on and cannot be limited");
 }
 
+/* ---- advice ---- */
+
+#define ADVICE_USERNS                                                          \
+	"sysctl user.max_user_namespaces=10000; in a container: allow clone3"
+#define ADVICE_CGROUPS                                                         \
+	"boot with cgroup_enable=memory; in a container: mount the tree "      \
+	"writable and delegate memory, pids and cpu"
+
+/* By words of the messages that launch.c, cgroup.c and init_setup.c make. */
+static const struct {
+	const char *word;
+	const char *advice;
+} steps[] = {
+	{ "make control group", ADVICE_CGROUPS },
+	{ "enter control group", ADVICE_CGROUPS },
+	{ "of a control group", ADVICE_CGROUPS },
+	{ "clone3", ADVICE_USERNS },
+	{ "show tree", "the trees of sandbox.paths must lie on a file system "
+		       "that can be id-mapped: ext4, xfs or btrfs" },
+	{ "OVERLAY", "an overlay in a user namespace: in a container, allow "
+		     "mount (seccomp, AppArmor) and keep the trees of "
+		     "sandbox.paths on ext4, xfs or btrfs" },
+	{ "PROC", "a new /proc: in a container, leave the one that it has "
+		  "unmasked" },
+	{ "set-up step", "a mount or a namespace was refused: in a container, "
+			 "allow mount, unshare and setns (seccomp, AppArmor)" },
+};
+
+const char *
+sandbox_advice(const struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		if (strstr(err->msg, steps[i].word))
+			return steps[i].advice;
+	return NULL;
+}
+
 /* ---- a whole sandbox ---- */
 
 static bool
@@ -244,6 +281,17 @@ sandbox_host_try(struct sandbox_host *h, struct err *err)
 	return ok ? 0 : -1;
 }
 
+static void
+refused(struct trial *t, const struct err *err)
+{
+	const char *advice = sandbox_advice(err);
+
+	(void)found(t, false, "%.150s", err->msg);
+	(void)snprintf(t->check->advice, sizeof(t->check->advice), "%s",
+	    advice ? advice
+		   : "see docs/operations.md, `A sandbox cannot be made`");
+}
+
 static bool
 try_sandbox(struct trial *t)
 {
@@ -255,15 +303,18 @@ try_sandbox(struct trial *t)
 
 	(void)snprintf(name, sizeof(name), "%s-%s", cfg.cgroup, t->suffix);
 	cfg.cgroup = name;
-	if (!mkdtemp(skeleton))
-		return found(t, false, "mkdtemp: %s", strerror(errno));
+	if (!mkdtemp(skeleton)) {
+		(void)err_errno(&err, "make a folder in /tmp");
+		refused(t, &err);
+		return false;
+	}
 	cfg.skeleton = skeleton;
 	h = sandbox_host_open(&cfg, &err);
 	ok = h && sandbox_host_try(h, &err) == 0;
 	if (ok)
 		(void)found(t, true, "%s", sandbox_host_layers(h));
 	else
-		(void)found(t, false, "%.150s", err.msg);
+		refused(t, &err);
 	sandbox_host_close(h);
 	sandbox_skeleton_remove(skeleton);
 	return ok;
@@ -274,7 +325,7 @@ static const struct {
 	bool (*try)(struct trial *t);
 	bool needed;
 	const char *without;
-	const char *advice;
+	const char *advice; /* NULL: the row gives its own */
 } rows[] = {
 	{ "root", try_root, true, "no sandbox can be made",
 	    "run it as root, or with sudo" },
@@ -282,9 +333,7 @@ static const struct {
 	    "the host's files cannot be shown without their owners",
 	    "Linux 5.19 or later: overlays over id-mapped trees" },
 	{ "user namespaces", try_userns, true,
-	    "a program would have a user of the host",
-	    "sysctl user.max_user_namespaces=10000; in a container: allow "
-	    "clone3" },
+	    "a program would have a user of the host", ADVICE_USERNS },
 	{ "other namespaces", try_namespaces, true,
 	    "a program would see processes, mounts or networks of others",
 	    "raise user.max_*_namespaces; in a container: allow clone3" },
@@ -293,8 +342,7 @@ static const struct {
 	    "a kernel with CONFIG_SECCOMP_FILTER" },
 	{ "control groups", try_cgroups, true,
 	    "nothing would limit memory, processes and processors",
-	    "boot with cgroup_enable=memory; in a container: mount the tree "
-	    "writable and delegate memory, pids and cpu" },
+	    ADVICE_CGROUPS },
 	{ "cgroup.kill", try_kill, false,
 	    "the master kills the processes of a sandbox one by one",
 	    "Linux 5.14 and a cgroup v2 tree make killing a sandbox one "
@@ -303,8 +351,7 @@ static const struct {
 	    "a job could use swap beyond its memory",
 	    "boot with swapaccount=1, or turn swap off" },
 	{ "a whole sandbox", try_sandbox, true,
-	    "one of its layers would be missing",
-	    "the step is named; see docs/operations.md" },
+	    "one of its layers would be missing", NULL },
 };
 
 static bool
@@ -317,7 +364,7 @@ try_row(const struct sandbox_config *cfg, const char *suffix, size_t i,
 		.without = rows[i].without,
 		.needed = rows[i].needed };
 	ret_check->ok = rows[i].try(&t);
-	if (!ret_check->ok)
+	if (!ret_check->ok && rows[i].advice)
 		(void)snprintf(ret_check->advice, sizeof(ret_check->advice),
 		    "%s", rows[i].advice);
 	return ret_check->ok;

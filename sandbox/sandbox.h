@@ -79,6 +79,8 @@ struct sandbox_check {
 	char found[160];  /* what there is, or what failed */
 	char advice[200]; /* how to get it; "" when ok */
 };
+/* How to get what this failure says is missing; NULL when it says so itself. */
+const char *sandbox_advice(const struct err *err);
 /* Tries everything; returns how many were written to ret_checks. */
 size_t sandbox_host_check(const struct sandbox_config *cfg,
     struct sandbox_check *ret_checks, size_t max);

@@ -725,6 +725,19 @@ start(struct master *m, struct err *err)
 	return sandbox_host_try(m->host, err);
 }
 
+/* A host that cannot isolate: what, why, and how to get it. */
+static void
+refuse_host(const struct err *err)
+{
+	(void)fprintf(stderr,
+	    "unfarm-worker: %s\n"
+	    "unfarm-worker: how to get it: %s\n"
+	    "unfarm-worker: `unfarm doctor` tries everything that a worker "
+	    "needs\n",
+	    err->msg, sandbox_advice(err));
+	exit(err_exit_status(err->code));
+}
+
 static void
 close_handle(uv_handle_t *h, void *arg)
 {
@@ -754,6 +767,8 @@ master_main(const struct settings *s, const char *conf_path)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (start(&m, &err) < 0) {
 		sandbox_host_close(m.host);
+		if (sandbox_advice(&err))
+			refuse_host(&err);
 		die("unfarm-worker", &err);
 	}
 	(void)uv_loop_init(&m.loop);

@@ -1,21 +1,106 @@
 """A machine that fails: its disk is full, it refuses groups or mounts, somebody sets its clock."""
 
-import os
+import contextlib
+import json
+import pathlib
 import signal
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
-from calls import is_clean_503
-from farm import BUILD, PUBLIC, SECRET, Farm, wait_for
+from farm import BUILD, Farm, wait_for
 
+HERE = pathlib.Path(__file__).resolve().parent
 LANGUAGES = ["dash"]
 HOUR = 3600
 
 
 def running(farm, *jobs):
     return all(farm.hash(f"job:{j}")["state"] == "running" for j in jobs)
+
+
+# ---- what the kernel refuses ----
+
+
+class Refusals:
+    """A worker whose kernel refuses what this says, from the next call on."""
+
+    def __init__(self, folder):
+        self.file = folder / "rules"
+        self.words = ["/usr/bin/python3", HERE / "refuse.py", self.file]
+        self.set("")
+
+    def set(self, line):
+        new = self.file.with_suffix(".new")
+        new.write_text(line)
+        new.rename(self.file)
+
+    def wait_over(self):
+        """Supervisors end with the last process that they watch."""
+        def over():
+            for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    if str(self.file).encode() in path.read_bytes():
+                        return False
+            return True
+
+        wait_for("the supervisors to end", over)
+
+
+@pytest.fixture
+def refusals(tmp_path):
+    return Refusals(tmp_path)
+
+
+OVERLAY, GROUP = "mount ^overlay$ EPERM", r"mkdirat ^(try|s\d+)$ EROFS"
+
+
+@pytest.mark.parametrize("rule, what, how", [
+    (OVERLAY, "OVERLAY /tmp/root/usr", "allow mount (seccomp, AppArmor)"),
+    ("mount ^proc$ EPERM", "PROC /tmp/root/proc", "unmasked"),
+    (GROUP, "make control group `try` of memory: Read-only file system", "mount the tree writable"),
+])
+def test_a_worker_that_is_refused_says_what_why_and_how_to_get_it(refusals, rule, what, how):
+    with Farm(daemons=(), languages=LANGUAGES) as farm:
+        refusals.set(rule)
+        conf = ["-c", farm.dir / "unfarm.conf"]
+        worker = subprocess.run([*refusals.words, BUILD / "unfarm-worker", *conf],
+                                capture_output=True, text=True, timeout=30)
+        assert worker.returncode == 71 and what in worker.stderr, worker.stderr
+        assert "how to get it: " in worker.stderr and how in worker.stderr
+        doctor = subprocess.run([*refusals.words, BUILD / "unfarm", *conf, "doctor"],
+                                capture_output=True, text=True, timeout=30)
+        assert doctor.returncode == 1 and "A worker refuses to start here" in doctor.stdout
+        assert what in doctor.stdout and how in doctor.stdout
+        refusals.wait_over()
+
+
+@pytest.mark.parametrize("rule, why", [
+    (OVERLAY, "Operation not permitted"), (GROUP, "Read-only file system")])
+def test_jobs_wait_while_no_sandbox_can_be_made(refusals, rule, why):
+    """Not lost, not failed, and not run with one wall less."""
+    conf = {"worker": {"processes": 1, "slots": 4, "warm": 1}}
+    with Farm(languages=LANGUAGES, conf=conf, wrap={"worker": refusals.words}) as farm:
+        farm.wait_languages(*LANGUAGES)
+        layers = farm.run("dash", "true")["isolation"]
+        refusals.set(rule)
+        # The last ready sandbox is used up; from then on there is none.
+        jobs = [farm.submit("dash", f"echo {n}") for n in range(6)]
+        wait_for("the master to say so", lambda: "cannot make a sandbox: " in farm.log("worker")
+                 and why in farm.log("worker"))
+        given_back = farm.log("worker").count("job given back")
+        wait_for("it to be tried again", lambda: farm.log("worker").count("job given back") > given_back, 20)
+        states = [farm.get(f"/jobs/{j}").json()["status"] for j in jobs]
+        assert set(states) <= {"pending", "running", "completed"} and states.count("completed") <= 2, states
+        assert farm.post("/execute/async", {"language": "dash", "code": "true"}).status_code == 200
+        refusals.set("")
+        ended = [farm.wait_job(j) for j in jobs]
+        assert [j["stdout"] for j in ended] == [f"{n}\n" for n in range(6)]
+        assert {j["attempts"] for j in ended} == {1} and {j["isolation"] for j in ended} == {layers}
+        farm.stop_one("worker")
+        refusals.wait_over()
 
 
 # ---- the clock ----
@@ -27,8 +112,7 @@ class Clock:
     def __init__(self, folder):
         self.file = folder / "clock"
         library = folder / "set_clock.so"
-        source = os.path.join(os.path.dirname(__file__), "set_clock.c")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "set_clock.c"], check=True)
         folder.chmod(0o755)
         self.env = {"LD_PRELOAD": str(library), "SET_CLOCK": str(self.file)}
         self.set(0)
@@ -100,8 +184,6 @@ def test_a_clock_set_back_by_an_hour_delays_no_job(clock):
         body = {"language": "dash", "code": "echo one"}
 
         def submit():
-            import json
-
             text = json.dumps(body).encode()
             head = farm.sign("POST", "/execute/async", text, key, now=clock.now())
             return farm.call("POST", "/execute/async", text, sign=False, headers=head)
@@ -119,8 +201,6 @@ def test_only_the_gateway_checks_time_with_clients(clock):
     """Its own clock wrong: signed calls are refused, calls that wait are not cut."""
     with Farm(languages=LANGUAGES, env={"gateway": clock.env}) as farm:
         farm.wait_languages(*LANGUAGES)
-        import threading
-
         answers = []
         call = threading.Thread(target=lambda: answers.append(
             farm.post("/execute", {"language": "dash", "code": "sleep 2; echo waited"})))
