@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import struct
@@ -19,6 +20,54 @@ HOUR = 3600
 
 def running(farm, *jobs):
     return all(farm.hash(f"job:{j}")["state"] == "running" for j in jobs)
+
+
+# ---- the disk ----
+
+
+def test_a_full_disk_stops_no_job():
+    """data_dir, run_dir and the logs are full: what runs goes on, what starts says why it cannot."""
+    conf = {"worker": {"processes": 2}}
+    with Farm(languages=LANGUAGES, conf=conf, disks={"data": "16m", "run": "1m", "log": "1m"}) as farm:
+        farm.wait_languages(*LANGUAGES)
+        ballast = [farm.fill(name) for name in ("data", "run", "log")]
+        assert farm.run("dash", "echo full")["stdout"] == "full\n"
+        # A worker that dies cannot be written down: its jobs return all the same.
+        job = farm.submit("dash", "sleep 1; echo twice")
+        wait_for("it to run", lambda: running(farm, job))
+        before = farm.workers()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for("new workers", lambda: len(farm.workers()) == 2 and not set(before) & set(farm.workers()))
+        assert farm.wait_job(job)["stdout"] == "twice\n"
+        # A reload finds no room for a new /etc, and keeps the one that is in use.
+        farm.procs["worker"].send_signal(signal.SIGHUP)
+        farm.procs["gateway"].send_signal(signal.SIGHUP)
+        for n in range(8):  # more than the ready sandboxes
+            assert farm.run("dash", "test -s /etc/passwd && echo kept")["stdout"] == "kept\n"
+        farm.stop_one("worker")
+        for name in ("worker", "scheduler"):
+            out = subprocess.run([BUILD / f"unfarm-{name}", "-c", farm.dir / "unfarm.conf"],
+                                 capture_output=True, text=True, timeout=20)
+            assert out.returncode != 0 and "No space left on device" in out.stderr, (name, out.stderr)
+        waiting = farm.submit("dash", "echo later")
+        for file in ballast:
+            file.unlink()
+        farm.start("worker")
+        assert farm.wait_job(waiting)["stdout"] == "later\n"
+
+
+def test_a_master_key_is_made_whole_or_not_at_all():
+    with Farm(daemons=(), disks={"data": "1m"}) as farm:
+        ballast = farm.fill("data")
+        gateway = [BUILD / "unfarm-gateway", "-c", farm.dir / "unfarm.conf"]
+        out = subprocess.run(gateway, capture_output=True, text=True, timeout=20)
+        assert out.returncode != 0 and "master key" in out.stderr and "No space left" in out.stderr, out.stderr
+        assert list((farm.dir / "data").iterdir()) == [ballast]
+        ballast.unlink()
+        farm.start("gateway")
+        wait_for("the gateway", lambda: "started" in farm.log("gateway"))
+        assert (farm.dir / "data/master.key").stat().st_size == 32
 
 
 # ---- what the kernel refuses ----
