@@ -170,6 +170,16 @@ report(
 	report_send(r);
 }
 
+static const char *
+why_given_back(const struct worker *w, const struct task *t)
+{
+	if (!t->given_back)
+		return "sandbox-died";
+	if (w->draining)
+		return "drain";
+	return t->step_started_us > 0 ? "lease-over" : "no-sandbox";
+}
+
 /*
  * The job runs again elsewhere: as if we had never had it when we drain, as a
  * failed attempt when its sandbox died under it.
@@ -186,8 +196,7 @@ give_back(struct worker *w, const struct task *t)
 	    most, sizeof(most), "%ld", t->given_back ? 0 : s->job_max_attempts);
 	store_eval_str(w->store, STORE_giveback, NULL, NULL, ttl, most, t->id,
 	    t->lease, NULL);
-	log_info(t->log_id, "job given back|why=%s",
-	    t->given_back ? "drain" : "sandbox-died");
+	log_info(t->log_id, "job given back|why=%s", why_given_back(w, t));
 	w->n_tasks--;
 	fetch_more(w);
 	worker_check_drained(w);

@@ -139,8 +139,8 @@ def test_jobs_wait_while_no_sandbox_can_be_made(refusals, rule, why):
         jobs = [farm.submit("dash", f"echo {n}") for n in range(6)]
         wait_for("the master to say so", lambda: "cannot make a sandbox: " in farm.log("worker")
                  and why in farm.log("worker"))
-        given_back = farm.log("worker").count("job given back")
-        wait_for("it to be tried again", lambda: farm.log("worker").count("job given back") > given_back, 20)
+        given_back = farm.log("worker").count("no-sandbox")
+        wait_for("it to be tried again", lambda: farm.log("worker").count("no-sandbox") > given_back, 20)
         states = [farm.get(f"/jobs/{j}").json()["status"] for j in jobs]
         assert set(states) <= {"pending", "running", "completed"} and states.count("completed") <= 2, states
         assert farm.post("/execute/async", {"language": "dash", "code": "true"}).status_code == 200

@@ -53,7 +53,7 @@ def test_a_worker_frozen_for_longer_than_its_lease_changes_nothing_any_more():
             ended = farm.wait_job(job)  # by the other one
             assert (ended["status"], ended["attempts"]) == ("completed", 2)
         # It finds a job that ended long ago, and says nothing of it.
-        wait_for("it to give up", lambda: f"pid={pid} job={job} msg=\"job given back\"" in farm.log("worker")
+        wait_for("it to give up", lambda: f"pid={pid} job={job} msg=\"job given back\" why=lease-over" in farm.log("worker")
                  or f"pid={pid} msg=\"result came too late" in farm.log("worker"))
         again = farm.get(f"/jobs/{job}").json()
         assert (again["stdout"], again["completed_at"]) == (ended["stdout"], ended["completed_at"])
