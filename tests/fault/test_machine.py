@@ -144,6 +144,7 @@ def test_jobs_wait_while_no_sandbox_can_be_made(refusals, rule, why):
         states = [farm.get(f"/jobs/{j}").json()["status"] for j in jobs]
         assert set(states) <= {"pending", "running", "completed"} and states.count("completed") <= 2, states
         assert farm.post("/execute/async", {"language": "dash", "code": "true"}).status_code == 200
+        assert farm.get("/ready", sign=False).status_code == 200
         refusals.set("")
         ended = [farm.wait_job(j) for j in jobs]
         assert [j["stdout"] for j in ended] == [f"{n}\n" for n in range(6)]
