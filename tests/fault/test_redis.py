@@ -66,6 +66,7 @@ def test_redis_killed_under_load_loses_nothing_that_was_acknowledged():
             crowd.end()
         waiting.join()
         assert waited[0].status_code == 200 and waited[0].json()["stdout"] == "slow\n"
+        assert waited[0].elapsed.total_seconds() < 45  # told, not found when its time was over
         ended = {job: farm.wait_job(job) for job in accepted}
         assert {job: e["stdout"] for job, e in ended.items()} == {job: f"{n}\n" for job, n in accepted.items()}
         assert daemons(farm) == before  # connected again, not started again
@@ -102,6 +103,7 @@ def test_slow_redis_delays_and_refuses_but_loses_nothing():
             farm.redis_proc.send_signal(signal.SIGCONT)
         waiting.join()
         assert waited[0].status_code == 200 and waited[0].json()["stdout"] == "held\n"
+        assert waited[0].elapsed.total_seconds() < 45  # not when its time was over
         # Redis read the refused call and ran it: who asks again with the same key gets that job.
         wait_for("Redis to do what it was asked", lambda: farm.hash("stats")["submitted"] == "3")
         farm.wait_ready()
