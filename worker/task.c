@@ -371,7 +371,7 @@ begin_step(struct task *t, enum task_phase phase)
 	}
 	if (phase == TASK_COMPILE)
 		FAULT(worker_compiling);
-	else
+	if (phase == TASK_RUN)
 		FAULT(worker_running);
 	/* The loop's clock stood still while we worked; limits are exact. */
 	uv_update_time(&t->worker->loop);
