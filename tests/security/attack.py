@@ -1,10 +1,82 @@
-"""What the attacks share: programs that probe from inside and tell as JSON."""
+"""What the attacks share: programs that probe from inside and tell as JSON, files of the host to look for."""
 
+import base64
+import contextlib
 import json
+import os
 import pathlib
+import subprocess
+import time
+import uuid
+
+from farm import BUILD
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+TOKEN = f"unfarm-canary-{os.getpid()}-{uuid.uuid4().hex}"
+PLACES = ("/root", "/home", "/etc", "/var/lib", "/var/tmp", "/tmp", "/srv", "/mnt", "/opt", "/run", "/dev/shm", "/",
+          "/usr/local/share")
+
+
+def sweep_canaries():
+    """What a killed test left behind: canaries of processes that are gone."""
+    for folder in PLACES:
+        for path in pathlib.Path(folder).glob("unfarm-canary-*"):
+            pid = path.name.split("-")[2]
+            if not pid.isdigit() or not os.path.exists(f"/proc/{pid}"):
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def canaries(farm):
+    """Files all over the host; fails when one was changed in any way."""
+    paths = [pathlib.Path(f) / TOKEN for f in (farm.dir, farm.dir / "data", farm.dir / "run", *PLACES[:-1])]
+    try:
+        for path in paths:
+            path.write_text(TOKEN)
+            path.chmod(0o666)
+        yield [str(p) for p in paths]
+        for path in paths:
+            st = path.lstat()
+            assert path.read_text() == TOKEN and st.st_nlink == 1, path
+            assert (st.st_mode, st.st_uid, st.st_gid) == (0o100666, 0, 0), path
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def artifacts(r):
+    """Name -> bytes."""
+    return {a["filename"]: base64.b64decode(a["content_base64"]) for a in r["artifacts"]}
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def input_file(name, data):
+    return {"filename": name, "content_base64": b64(data)}
+
+
+def build(folder, source, *options, libs=False):
+    """A C program of this folder, made on the host; with libs it uses the sandbox library under test."""
+    out = pathlib.Path(folder) / pathlib.Path(source).stem
+    command = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", out, *options, HERE / source]
+    if libs:
+        command += ["-I", ROOT / "common", "-I", ROOT / "sandbox", BUILD / "libsandbox.a", BUILD / "libcommon.a",
+                    *"-lhiredis -luv -ljansson -lcrypto -linih -lcap -lcgroup -lseccomp".split()]
+    subprocess.run(command, check=True)
+    return out
+
+
+def best(measure, good, tries=3):
+    """What measure() gives, tried again on a machine that was busy with something else: the first good one, or the last."""
+    for _ in range(tries):
+        value = measure()
+        if good(value):
+            break
+        time.sleep(0.5)
+    return value
 
 
 def run_c(farm, source, **options):

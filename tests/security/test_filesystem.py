@@ -7,29 +7,7 @@ import pathlib
 import uuid
 
 import pytest
-from attack import probe, run_all, run_c
-
-TOKEN = f"unfarm-canary-{uuid.uuid4().hex}"
-
-
-@pytest.fixture(scope="module")
-def canaries(farm):
-    """Files of the host whose name and content nobody inside may learn."""
-    folders = [farm.dir, farm.dir / "data", farm.dir / "run", "/root", "/home", "/etc", "/var/lib", "/var/tmp",
-               "/tmp", "/srv", "/mnt", "/opt", "/run", "/dev/shm", "/"]
-    paths = [pathlib.Path(f) / TOKEN for f in folders]
-    for path in paths:
-        path.write_text(TOKEN)
-        path.chmod(0o666)
-    yield [str(p) for p in paths]
-    for path in paths:
-        assert path.read_text() == TOKEN and path.stat().st_mode & 0o777 == 0o666 and path.stat().st_uid == 0
-        path.unlink()
-
-
-def artifacts(r):
-    return {a["filename"]: base64.b64decode(a["content_base64"]) for a in r["artifacts"]}
-
+from attack import TOKEN, artifacts, probe, run_all, run_c
 
 # ---- the host's files ----
 
