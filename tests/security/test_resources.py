@@ -7,7 +7,7 @@ import pytest
 from attack import probe, run_all
 
 MB = 1 << 20
-SLACK_MS = 500  # on a shared machine; 50 ms on a quiet one
+SLACK_MS = 500  # three bombs at a time; test_limits.py measures it
 
 FORK = "import os, time\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(0.01)\n"
 BOMBS = {  # name: (language, code, options, reasons, exact time)
@@ -28,6 +28,11 @@ BOMBS = {  # name: (language, code, options, reasons, exact time)
     "memory by memfd": ("python", "import os\nf = os.memfd_create('x')\nwhile True: os.write(f, bytes(1 << 20))", {"memory_mb": 64}, {"memory"}, False),
     "memory by SysV shm": ("python", "import ctypes\nc = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p\nwhile True:\n  p = c.shmat(c.shmget(0, 1 << 20, 0o1600), None, 0); ctypes.memset(p, 1, 1 << 20)", {"memory_mb": 64}, {"memory"}, False),
     "memory by sockets": ("python", "import socket\nk = []\nwhile True:\n  c, d = socket.socketpair(); c.setblocking(False); k += [c, d]\n  try:\n    while True: c.send(bytes(1 << 16))\n  except BlockingIOError: pass", {"memory_mb": 64}, {"memory"}, False),
+    "memory by pipes": ("python", "import os, time\nfor u in range(1, 100):\n  if os.fork() == 0:\n    os.setresuid(u, u, u); k = []\n    try:\n      while True:\n        r, w = os.pipe(); k += [r, w]; os.set_blocking(w, False)\n        try:\n          while True: os.write(w, bytes(65536))\n        except BlockingIOError: pass\n    except OSError: time.sleep(60)\nos.wait()\nraise SystemExit(3)", {"memory_mb": 64, "ttl": 40}, {"memory"}, False),
+    "memory by holes of a file": ("python", "import mmap, os\nf = os.open('/tmp/f', 66); os.ftruncate(f, 200 << 20)\nm = mmap.mmap(f, 200 << 20)\ns = sum(m[i] for i in range(0, len(m), 4096))", {"memory_mb": 64}, {"memory"}, False),
+    "memory by a huge array": ("c", "#include <stdio.h>\nstatic char a[1 << 30];\nint main(void){for(long i=0;i<sizeof a;i+=4096)a[i]=1;puts(a+5);return 0;}", {"memory_mb": 64}, {"memory"}, False),
+    "memory by passed descriptors": ("python", "import array, os, socket\nk = []\nwhile True:\n  a, b = socket.socketpair(1, 2); k += [a, b]; f = os.memfd_create('x'); os.write(f, bytes(1 << 20))\n  a.sendmsg([b'x'], [(1, 1, array.array('i', [f]))]); os.close(f)", {"memory_mb": 64}, {"memory"}, False),
+    "memory by page tables": ("python", "import mmap\nk = []\nwhile True:\n  m = mmap.mmap(-1, 1 << 34, flags=0x4022); k.append(m)\n  for i in range(0, 1 << 34, 2 << 20): m[i]", {"memory_mb": 64}, {"memory"}, False),
     "memory by mapped holes": ("python", "import mmap\nk = []\nwhile True:\n  m = mmap.mmap(-1, 4 << 20); k.append(m)\n  for i in range(0, 4 << 20, 4096): m[i] = 1", {"memory_mb": 64}, {"memory"}, False),
     "output flood": ("bash", "yes", {"ttl": 20}, {"output"}, False),
     "error flood": ("bash", "yes >&2", {"ttl": 20}, {"output"}, False),
@@ -40,7 +45,7 @@ BOMBS = {  # name: (language, code, options, reasons, exact time)
 
 @pytest.fixture(scope="module")
 def bombs(farm):
-    """Two at a time, with a neighbour that must go on meanwhile."""
+    """Three at a time, with a neighbour that must go on meanwhile."""
     jobs = {name: (b[0], b[1], b[2]) for name, b in BOMBS.items()}
     names, done, beside, over = list(jobs), {}, [], threading.Event()
 
