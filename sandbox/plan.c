@@ -167,8 +167,8 @@ static void
 add_proc(struct plan *p)
 {
 	static const char *const masked[] = { "/proc/acpi", "/proc/asound",
-		"/proc/interrupts", "/proc/kallsyms", "/proc/kcore",
-		"/proc/key-users", "/proc/keys", "/proc/kmsg",
+		"/proc/cmdline", "/proc/interrupts", "/proc/kallsyms",
+		"/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/kmsg",
 		"/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
 		"/proc/latency_stats", "/proc/modules", "/proc/partitions",
 		"/proc/sched_debug", "/proc/schedstat", "/proc/scsi",
