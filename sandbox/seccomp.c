@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -218,6 +219,29 @@ add_odd_ones(scmp_filter_ctx ctx)
 	return r;
 }
 
+/*
+ * Huge pages that the host keeps in reserve are not counted as a job's memory.
+ * It is told that there are none, which programs are ready for.
+ */
+static int
+add_huge_pages(scmp_filter_ctx ctx)
+{
+	static const struct {
+		int call;
+		unsigned arg, flag;
+	} asks[] = { { SCMP_SYS(mmap), 3, MAP_HUGETLB },
+		{ SCMP_SYS(shmget), 2, SHM_HUGETLB },
+		{ SCMP_SYS(memfd_create), 1, MFD_HUGETLB } };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(asks); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOMEM), asks[i].call,
+		    1,
+		    arg(asks[i].arg, SCMP_CMP_MASKED_EQ, asks[i].flag,
+			asks[i].flag));
+	return r;
+}
+
 static int
 export_table(struct err *err)
 {
@@ -244,6 +268,8 @@ export_table(struct err *err)
 		r = add_init_guard(ctx);
 	if (r == 0)
 		r = add_odd_ones(ctx);
+	if (r == 0)
+		r = add_huge_pages(ctx);
 	if (r == 0)
 		r = seccomp_export_bpf(ctx, fd);
 	seccomp_release(ctx);

@@ -70,12 +70,12 @@ start(void)
 }
 
 static void
-ask(const char *name, long nr, long a, long b, long c)
+ask(const char *name, long nr, long a, long b, long c, long d)
 {
 	long r;
 
 	errno = 0;
-	r = syscall(nr, a, b, c, 0L, 0L, MAGIC);
+	r = syscall(nr, a, b, c, d, 0L, MAGIC);
 	printf("%s %d\n", name, r < 0 ? errno : 0);
 }
 

@@ -78,6 +78,14 @@ def odd_ones():
         yield f"number {number}", str(number), (), "ENOSYS"
     for number in (0, 39, 165, 257, 512, 520, 547):  # the x32 ABI's numbers
         yield f"x32 number {number}", str(0x40000000 | number), (), "ENOSYS"
+    for high in (0, 1 << 32):
+        yield f"mmap of huge pages, high {high:#x}", "SYS_mmap", (0, 4096, 3, 0x40022 | high), "ENOMEM"
+        yield f"mmap of huge pages of 1 GiB, high {high:#x}", "SYS_mmap", (0, 4096, 3, 30 << 26 | 0x40022 | high), "ENOMEM"
+        yield f"shmget of huge pages, high {high:#x}", "SYS_shmget", (0, 4096, 0o5600 | high), "ENOMEM"
+        yield f"memfd_create of huge pages, high {high:#x}", "SYS_memfd_create", (0, 5 | high), "ENOMEM"
+    yield "mmap as malloc does", "SYS_mmap", (0, 4096, 3, 0x22), ALLOWED
+    yield "shmget", "SYS_shmget", (0, 4096, 0o1600), ALLOWED
+    yield "memfd_create", "SYS_memfd_create", (0, 3), ALLOWED
     yield "getppid, to see that an allowed call is told", "SYS_getppid", (), ALLOWED
 
 
@@ -90,8 +98,8 @@ def answers(farm):
     """One job asks everything: name -> name of the error."""
     lines = []
     for name, call, args, _ in ASKED:
-        a, b, c = [f"{n}L" for n in (*args, 0, 0, 0)[:3]]
-        ask = f'\task("{name}", {call}, {a}, {b}, {c});'
+        a, b, c, d = [f"{n}L" for n in (*args, 0, 0, 0, 0)[:4]]
+        ask = f'\task("{name}", {call}, {a}, {b}, {c}, {d});'
         lines.append(f"#ifdef {call}\n{ask}\n#endif" if call.startswith("SYS_") else ask)
     source = (HERE / "probe_calls.c").read_text().replace("/*ASK*/", "\n".join(lines))
     r = run_c(farm, source, ttl=30)
@@ -115,7 +123,7 @@ def test_exactly_the_rows_are_refused_with_every_argument_zero(farm):
     """All numbers: what is refused is in the table, has no socket family 0, is new, or is no call at all."""
     # uretprobe and uprobe kill whoever is no probe, and pass every filter (Linux 6.14).
     numbers = [n for n in range(LAST_CALL + 50) if n not in (335, 336)]
-    lines = "\n".join(f'\task("{n}", {n}, 0L, 0L, 0L);' for n in numbers)
+    lines = "\n".join(f'\task("{n}", {n}, 0L, 0L, 0L, 0L);' for n in numbers)
     for name in [row[0] for row in ROWS] + ["socket", "socketpair"]:
         lines += f'\n#ifdef SYS_{name}\n\tprintf("is %d\\n", SYS_{name});\n#endif'
     source = (HERE / "probe_calls.c").read_text().replace("/*ASK*/", lines)
