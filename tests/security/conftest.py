@@ -17,7 +17,8 @@ LANGUAGES = ("python", "bash", "c", "cpp", "dash", "tcc")
 
 
 class Attacked(Farm):
-    """With one more language, whose "compiler" is the program: hostile code in the first step, too."""
+    """With one more language, whose "compiler" is the program: hostile code in the first step, too.
+    Compilers are stopped earlier, so that their bombs do not take long."""
 
     def _share(self):
         super()._share()
@@ -26,6 +27,10 @@ class Attacked(Farm):
         record.update(name="twostep", title="two steps", aliases=[], extensions=[], shebangs=[], artifact="main",
                       compile=["sh", "main.sh"], run=["./main"], hello="printf '#!/bin/sh\necho hello\n' > main; chmod 755 main\n")
         (records / "twostep.json").write_text(json.dumps(record))
+        for path in (records / "c.json", records / "cpp.json"):
+            record = json.loads(path.read_text())
+            record["limits"]["compile_seconds"] = 8
+            path.write_text(json.dumps(record))
 
 
 @pytest.fixture(scope="session")
