@@ -148,6 +148,12 @@ slot_kill(struct slot *s)
 		tell_number(WIRE_KILL, s->serial);
 }
 
+void
+slot_mute(struct slot *s)
+{
+	(void)uv_poll_stop(&s->poll);
+}
+
 /* ---- for tasks ---- */
 
 void

@@ -416,6 +416,7 @@ on_event(struct task *t, struct box_event *e)
 		break;
 	case BOX_GONE:
 		t->gone = t->step_over = true;
+		slot_mute(t->slot);
 		break;
 	case BOX_FAILED:
 		if (t->phase != TASK_COLLECT)

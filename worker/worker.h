@@ -103,6 +103,8 @@ struct slot {
 	unsigned serial;
 };
 void slot_kill(struct slot *s);
+/* init is dead and says no more; what it leaves may take long to die. */
+void slot_mute(struct slot *s);
 
 /* canary.c: which languages work */
 void canary_start(struct worker *w);
