@@ -149,6 +149,28 @@ def test_many_processes_get_no_more_processor_than_one(one):
         assert r["run"]["cpu_ms"] <= 1.1 * vcpu * r["run"]["wall_ms"], r["run"]
 
 
+def test_a_worker_does_not_spin_while_the_dead_are_taken_away(one):
+    """init dies at once, the rest when its gigabyte is given back: meanwhile the worker has nothing to do."""
+    hog = """
+import os
+for i in range(6):
+    if os.fork() == 0:
+        a = bytearray(b"x") * (170 << 20)
+        while True: pass
+os.wait()
+"""
+    worker, = one.workers()
+
+    def used():
+        return int(pathlib.Path(f"/proc/{worker}/schedstat").read_text().split()[0]) / 1e6
+
+    before = used()
+    for _ in range(3):
+        r = one.run("python", hog, cpu_limit=1, ttl=20)
+        assert r["end_reason"] == "cpu" and r["memory_bytes"] > 500 * MB, r
+    assert used() - before < 60
+
+
 def test_the_kernels_own_kill_is_not_a_limit(one):
     """A program that kills itself, as a limit would, within its limits: it was signalled."""
     for signal in ("KILL", "XCPU", "TERM"):
