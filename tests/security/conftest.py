@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 import attack  # noqa: E402
 from farm import Farm  # noqa: E402
 
-LANGUAGES = ("python", "bash", "c", "cpp", "dash", "tcc")
+LANGUAGES = ("python", "bash", "c", "cpp", "dash")
 
 
 class Attacked(Farm):

@@ -4,6 +4,7 @@ import ast
 import base64
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import subprocess
 import sys
 
 import pytest
-from attack import ROOT
+from attack import ROOT, input_file, probe, run_all
 from farm import BUILD, SECRET, Farm, wait_for
 
 TABLE = dict(re.findall(r'^PROC\((\w+), "([^"]*)",', (ROOT / "common/procs.def").read_text(), re.M))
@@ -118,6 +119,71 @@ def test_init_holds_few_descriptors(farm):
 
     for fds in wait_for("sandboxes that are ready and hold two descriptors", settled):
         assert fds.pop("3").startswith("socket:") and list(fds.values()) == ["anon_inode:"], fds
+
+
+def test_the_program_of_init_cannot_be_changed(farm, tmp_path):
+    """It runs from a sealed copy in memory (CVE-2019-5736): not by root of the host, nor from inside."""
+    pid = wait_for("a sandbox", lambda: inits(farm))[0]
+    fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY)
+    seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    os.close(fd)
+    assert seals == fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    found = probe(farm, '''
+for name, flags in (("read", os.O_RDONLY), ("write", os.O_WRONLY), ("both", os.O_RDWR), ("path", os.O_PATH), ("truncate", os.O_WRONLY | os.O_TRUNC)):
+    attempt(name, lambda: os.open("/proc/1/exe", flags))
+attempt("exec", lambda: os.execv("/proc/1/exe", ["x"]))
+attempt("link", lambda: os.link("/proc/1/exe", "/tmp/x", follow_symlinks=True))
+attempt("map", lambda: os.listdir("/proc/1/map_files"))
+attempt("own", lambda: os.open("/proc/self/exe", os.O_WRONLY))
+''')
+    assert found.pop("own") in ("ETXTBSY", "EROFS"), found
+    assert set(found.values()) <= {"EACCES", "EPERM", "EXDEV"}, found
+
+
+# What a call names, and which daemon may name it; %s is the farm's control group.
+NAMED = re.compile(r'^(\w+)\((?:(-?\d+|AT_FDCWD)<([^>]*)>, )?(?:"((?:[^"\\]|\\.)*)")?(.*)')
+MAY = {
+    "master": (r"/proc/\d+/(uid_map|gid_map)", r"/sys/fs/cgroup/\w+/%s/s\d+(/[\w.]+)?", r"/sys/devices/system/cpu/online"),
+    "worker": (r"/dev/null", r"/sys/devices/system/cpu/online"),
+}
+
+
+def named(line):
+    """The call of a line of strace, and the path that it leads to; "" when it has a descriptor only."""
+    call, at, folder, path, _ = NAMED.match(line).groups()
+    path = path or ""
+    return call, os.path.normpath(f"{folder}/{path}") if path and not path.startswith("/") and at not in (None, "AT_FDCWD") else path
+
+
+def test_no_daemon_opens_changes_or_owns_a_path_in_a_sandbox(farm, tmp_path):
+    """What worker and master ask of the kernel while files go in, programs run and plants are collected."""
+    watched = [("master", farm.procs["worker"].pid)] + [("worker", pid) for pid in farm.workers()]
+    logs = {pid: tmp_path / f"{name}.{pid}" for name, pid in watched}
+    tracers = [subprocess.Popen(["strace", "-y", "-s", "300", "-o", logs[pid], "-p", str(pid), "-e",
+                                 "trace=%file,fchmod,fchown,getdents64,getdents,fchdir,linkat,open_by_handle_at,name_to_handle_at"],
+                                stderr=subprocess.PIPE, text=True) for _, pid in watched]
+    try:
+        for t in tracers:
+            assert "attached" in t.stderr.readline()
+        jobs = [("c", "int main(void){return 0;}", {"return_artifacts": True, "stdin": "abc", "input_files": [input_file("x", b"y" * 100000)]}),
+                ("bash", "ln -s /etc/passwd artifacts/l; mkfifo artifacts/f; echo x > artifacts/x; rm main.sh; ln -s / main.sh; kill -9 $$", {"return_artifacts": True}),
+                ("twostep", "cp /usr/bin/true main; ln -s /tmp artifacts/t; mkdir artifacts/d; echo x > artifacts/d/x", {"return_artifacts": True})]
+        done = run_all(farm, jobs * 4)
+        assert [len(r["artifacts"]) for r in done] == [1, 1, 2] * 4
+    finally:
+        for t in tracers:
+            t.send_signal(signal.SIGINT)
+            t.wait(10)
+    calls = [(name, *named(line)) for name, pid in watched for line in logs[pid].read_text().splitlines() if not line.startswith(("---", "+++"))]
+    assert {("master", "mkdirat"), ("master", "openat"), ("worker", "openat"), ("worker", "fchmod")} <= {c[:2] for c in calls}
+    for name, call, path in calls:
+        if path == "":  # by a descriptor: pipes of its own, its own trees
+            assert call in {"master": ("open_tree", "mount_setattr"), "worker": ("fchmod", "newfstatat", "fstat")}[name], (name, call)
+        else:
+            assert any(re.fullmatch(p.replace("%s", farm.cgroup), path) for p in MAY[name]), (name, call, path)
+            assert not re.search("chmod|chown|link|rename|symlink|mount|exec|stat|access", call) or call == "unlinkat", (name, call, path)
+    changed = [line for _, pid in watched for line in logs[pid].read_text().splitlines() if line.startswith(("fchmod", "fchown"))]
+    assert changed and all("<pipe:[" in line for line in changed), changed
 
 
 def test_namespaces_of_a_sandbox_are_all_its_own(farm):

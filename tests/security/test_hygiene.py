@@ -95,18 +95,64 @@ def test_nothing_piles_up_after_many_mixed_jobs(farm):
     assert {k: (memory[k], v) for k, v in grown.items() if v > memory[k] + 4096 + memory[k] // 5} == {}
 
 
-def test_used_ranges_of_uids_have_no_process(farm):
-    """Every process in the subordinate range is in a sandbox that is ready, and each has one."""
-    settled(farm)
-    bases = {}
+# Leaves everything it can: other users, sessions, groups, stopped and ignoring ones, one in a loop, threads.
+STAYS = """
+import os, signal, sys, threading, time
+def stay(uid):
+    os.setsid() if uid % 2 else os.setpgid(0, 0)
+    for s in set(range(1, 65)) - {9, 19, 32, 33}: signal.signal(s, signal.SIG_IGN)
+    null = os.open("/dev/null", os.O_RDWR)
+    for i in range(3): os.dup2(null, i)
+    for i in range(2): threading.Thread(target=time.sleep, args=(60,)).start()
+    os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+    if os.fork() == 0:
+        if uid % 3: os.kill(os.getpid(), signal.SIGSTOP)
+        while True: pass
+    time.sleep(60)
+for uid in (1, 2, 3, 999, 1000, 65534, 65535):
+    if os.fork() == 0: stay(uid)
+time.sleep(0.1)
+print(os.readlink("/proc/self/ns/pid"), open("/proc/self/uid_map").read().split()[1])
+"""
+
+
+def members(space):
+    """Host pids in a pid namespace, and those of whom nothing is left but their parent's to take note of."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/ns/pid") == space:
+                found.append(int(pid))
+    return found
+
+
+def in_groups(farm):
+    """Every process in a control group of the farm's sandboxes: pid -> number in its own namespace, uid."""
+    found = {}
+    for procs in pathlib.Path("/sys/fs/cgroup").glob(f"*/{farm.cgroup}/*/cgroup.procs"):
+        with contextlib.suppress(OSError):
+            for pid in map(int, procs.read_text().split()):
+                found[pid] = int(_status(pid, "NSpid").split()[-1]), int(_status(pid, "Uid").split()[0])
+    return found
+
+
+def test_no_process_of_a_job_is_left_whatever_its_user(farm):
+    """By the job's pid namespace, and by what is in the farm's groups: only inits of sandboxes that are ready."""
+    for r in run_all(farm, [("python", STAYS, {"ttl": 20})] * 8):
+        assert r["end_reason"] == "exited", r
+        space, base = r["stdout"].split()
+        assert int(base) >= 1879048192
+        wait_for("the processes of a job to be gone", lambda space=space: not members(space), 5, 0.05)
+    def ready():
+        with contextlib.suppress(OSError):
+            left = in_groups(farm)
+            return left if left and all(number == 1 for number, _ in left.values()) else None
+
+    left = wait_for("nothing but inits in the groups", ready, 10, 0.1)
+    bases = [uid for _, uid in left.values()]
+    assert len(set(bases)) == len(bases) and all(uid >= 1879048192 and (uid - 1879048192) % 65536 == 0 for uid in bases)
     master = farm.procs["worker"].pid
-    inits = [int(p) for p in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-    for pid in inits:
-        uid = os.stat(f"/proc/{pid}").st_uid or int(_status(pid, "Uid").split()[0])
-        if pid not in farm.workers():
-            bases[pid] = int(_status(pid, "Uid").split()[0])
-    assert bases and len(set(bases.values())) == len(bases)
-    assert uid is not None and all(b >= 1879048192 for b in bases.values())
+    assert set(left) <= {int(p) for p in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()}
 
 
 def _status(pid, name):
