@@ -252,7 +252,7 @@ PLANTED = {  # name: (what the job does, what may come out)
     "magic links": ("ln -s /proc/1/root $a/r; ln -s /proc/1/exe $a/e; ln -s /proc/self/fd/0 $a/f; ln -s /proc/1/fd/3 $a/g", {}),
     "hard link to the system": ("ln /etc/passwd $a/h 2>/dev/null; ln /usr/bin/env $a/env 2>/dev/null; ln /proc/version $a/v 2>/dev/null", {}),
     "hard link to its own": ("echo own > /tmp/own; ln /tmp/own $a/own", {"own": b"own\n"}),
-    "fifo": ("mkfifo $a/fifo; echo x > $a/x", {"x": b"x\n"}),
+    "fifo": ("echo x > $a/x; mkfifo $a/fifo; echo y > $a/y", {"x": b"x\n", "y": b"y\n"}),
     "socket": ("cd $a; python3 -c 'import socket; socket.socket(1).bind(\"s\")'; echo x > x", {"x": b"x\n"}),
     "folder becomes symlink": ("rm -rf $a; ln -s /etc $a", {}),
     "folder becomes symlink with a slash": ("rm -rf $a; ln -s /etc/ $a; ln -s /etc b", {}),
