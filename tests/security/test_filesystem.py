@@ -1,13 +1,16 @@
 """A job sees its own files and the host's toolchains, and hands out only regular files of its own."""
 
 import base64
+import collections
 import fcntl
+import json
 import os
 import pathlib
 import uuid
 
 import pytest
 from attack import TOKEN, artifacts, probe, run_all, run_c
+from farm import wait_for
 
 # ---- the host's files ----
 
@@ -375,7 +378,9 @@ try:
         os.close(os.open(f"/dev/shm/{n}", os.O_CREAT)); n += 1
 except OSError as e: print(errno.errorcode[e.errno], n)
 '''
-    one, two = run_all(farm, [("python", disk, {"ttl": 30}), ("python", inodes, {"ttl": 30})])
+    at_once = "fallocate -l 100G /tmp/x; echo $?; fallocate -l 255M /tmp/y && fallocate -l 255M /tmp/z; echo $?; fallocate -l 255M /dev/shm/x; echo $?"
+    one, two, three = run_all(farm, [("python", disk, {"ttl": 30}), ("python", inodes, {"ttl": 30}), ("bash", at_once, {})])
+    assert three["stdout"].split() in (["1", "0", "1"], ["153", "0", "1"]) and "No space left" in three["stderr"], three
     why, mb = one["stdout"].split()
     assert why == "ENOSPC" and 400 <= int(mb) <= 512
     why, n = two["stdout"].split()
@@ -501,6 +506,53 @@ attempt("tty", lambda: os.open("/dev/tty", os.O_RDWR))
 ''')
     assert 16 <= found["n"] <= 128 and found["why"] == "ENOSPC" and found["names"] == found["n"]
     assert found["tty"] == "ENXIO"
+
+
+SHOWN = ["/", "/usr", "/usr/bin", "/usr/bin/env", "/usr/lib", "/etc", "/etc/passwd", "/etc/alternatives", "/tmp", "/dev", "/dev/shm", "/dev/pts",
+         "/proc", "/proc/version", "/proc/self/mountinfo", "/proc/sys", "/var/lib", "/root"]
+HOLD = """
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+found["locked"], watch = 0, call("inotify_init1", os.O_NONBLOCK)
+keep = []
+for p in SHOWN:
+    fd = os.open(p, os.O_RDONLY); keep.append(fd)
+    fcntl.flock(fd, fcntl.LOCK_EX); found["locked"] += 1
+    for act in (lambda: fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK), lambda: fcntl.fcntl(fd, fcntl.F_NOTIFY, 0x8000003f)):
+        try: act()
+        except OSError: pass
+    call("inotify_add_watch", watch, p.encode(), 0xfff)
+while True:  # what this job does itself is over by now
+    try: os.read(watch, 65536)
+    except BlockingIOError: break
+print("held", flush=True)
+time.sleep(4)
+try: found["seen"] = os.read(watch, 65536).hex()
+except BlockingIOError: found["seen"] = ""
+"""
+
+
+def test_locks_leases_and_watches_on_shown_files_are_not_shared(farm):
+    """One job holds and watches all that both see, while the other takes the same and reads, lists and changes it."""
+    holder = farm.submit("python", _whole(f"SHOWN = {SHOWN!r}\n" + HOLD), ttl=15)
+    wait_for("all locks to be held", lambda: max(collections.Counter(
+        line.split()[4] for line in pathlib.Path("/proc/locks").read_text().splitlines() if "FLOCK" in line).values(), default=0) >= len(SHOWN))
+    found = probe(farm, f"SHOWN = {SHOWN!r}\n" + """
+for p in SHOWN:
+    fd = os.open(p, os.O_RDONLY)
+    attempt("flock " + p, lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    if os.path.isdir(p):
+        os.listdir(p); attempt("make in " + p, lambda: os.close(os.open(p + "/made", os.O_CREAT)))
+    else:
+        os.read(fd, 10)
+        if not p.startswith("/proc"):
+            attempt("lockf " + p, lambda: fcntl.lockf(os.open(p, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB))
+            attempt("chmod " + p, lambda: os.chmod(p, 0o755))
+""")
+    taken = {k: v for k, v in found.items() if v is not None}
+    assert set(taken) <= {"make in /dev/pts", "make in /proc", "make in /proc/sys"} and set(taken.values()) <= {"EACCES", "EROFS", "ENOENT", "EPERM"}, taken
+    r = farm.wait_job(holder)
+    assert r["end_reason"] == "exited", r
+    assert json.loads(r["stdout"].splitlines()[-1]) == {"locked": len(SHOWN), "seen": ""}
 
 
 @pytest.mark.xfail(strict=True, reason="known: /dev/null is the host's own inode, so locks and watches on it are seen")
