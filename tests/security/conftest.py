@@ -44,7 +44,7 @@ def farm():
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def canaries(farm):
     """Files of the host whose name and content nobody inside may learn, nor change."""
     with attack.canaries(farm) as paths:
