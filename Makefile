@@ -75,13 +75,15 @@ UN_SRC        := $(wildcard cli/un_*.c)
 UNFARM_SRC    := $(wildcard cli/unfarm_*.c)
 TEST_SRC      := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC      := $(wildcard tests/fuzz/*.c)
+BENCH_SRC     := $(wildcard bench/*.c)
 
 PROGRAMS := $(B)/unfarm-gateway $(B)/unfarm-worker $(B)/unfarm-scheduler \
             $(B)/un $(B)/unfarm $(B)/sandbox-init
 TESTS    := $(patsubst tests/unit/%.c,$(B)/%,$(TEST_SRC))
 ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(INIT_SRC) $(GATEWAY_SRC) \
             $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) \
-            $(TEST_SRC) $(FUZZ_SRC)
+            $(TEST_SRC) $(FUZZ_SRC) $(BENCH_SRC)
+BENCHES  := $(patsubst %,$(B)/bench-%,load floor hello queue)
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS) ## build every program
@@ -127,7 +129,7 @@ $(B)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/%.o: CPPFLAGS += -iquote sandbox
-$(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli
+$(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli -Ibench
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))
 
@@ -151,7 +153,8 @@ languages: ## install the small tier of languages
 
 # A unit test links the libraries, and of each program all but its main().
 TEST_LIBS = $(B)/libgateway.a $(B)/libworker.a $(B)/libun.a \
-            $(B)/libsandbox.a $(B)/libcommon.a
+            $(B)/libbench.a $(B)/libsandbox.a $(B)/libcommon.a
+$(B)/libbench.a: $(call obj,bench/hist.c bench/http.c)
 $(B)/libgateway.a: $(call obj,$(filter-out gateway/main.c,$(GATEWAY_SRC)))
 $(B)/libworker.a: $(call obj,$(filter-out worker/main.c,$(WORKER_SRC)))
 $(B)/libun.a: $(call obj,$(filter-out cli/un_main.c,$(UN_SRC)))
@@ -181,7 +184,7 @@ test: ## install what tests need, build, run every test
 	@$(MAKE) --no-print-directory faults
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
 	@scripts/run-tests all
-tests: $(TESTS)
+tests: $(TESTS) $(BENCHES)
 faults: ## the programs with the switch that kills them (common/fault.h)
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/fault FAULTS=1 all
 FUZZ_BUILD = B=build/fuzz CC=gcc OPT=-O1 SAN=address,undefined
@@ -223,7 +226,24 @@ clang: ## the whole build with clang, warnings are errors
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/clang CC=clang WERROR=-Werror all tests
 format: ## clang-format in place
 	clang-format -i $(wildcard common/*.[ch] sandbox/*.[ch] worker/*.[ch] \
-	    gateway/*.[ch] scheduler/*.[ch] cli/*.[ch] tests/*/*.c)
+	    gateway/*.[ch] scheduler/*.[ch] cli/*.[ch] \
+	    bench/*.[ch] tests/*/*.c)
+
+# ---- measuring ----
+
+$(B)/bench-load: $(call obj,bench/load.c bench/client.c) $(B)/libbench.a $(B)/libcommon.a
+$(B)/bench-floor: $(call obj,bench/floor.c) $(B)/libbench.a
+$(B)/bench-hello: $(call obj,bench/hello.c)
+$(B)/bench-queue: $(call obj,bench/queue.c) $(B)/libbench.a $(B)/libcommon.a
+$(BENCHES):
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS) $(COMMON_LIBS)
+
+bench: ## measure farm, floor and others side by side (ten minutes; BENCH_ARGS=--quick: one)
+	@scripts/install-deps test bench
+	@scripts/languages install small
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCHES)
+	@bench/run $(BENCH_ARGS)
 
 # ---- installing ----
 
@@ -250,5 +270,5 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: all run stop languages test tests faults fuzzers check lint asan tsan valgrind \
-        fuzz clang format install clean help
+        fuzz bench clang format install clean help
 .SECONDARY:
