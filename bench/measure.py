@@ -1,0 +1,392 @@
+"""The measurements.  Each takes a Run and adds rows and curves to its result.
+
+A row's value is the median over rounds.  Where it is compared with something
+else, both were measured in the same round, and the ratio is the median of the
+rounds' ratios: what slowed a round down slowed both.
+"""
+
+import base64
+import contextlib
+import os
+import pathlib
+import statistics
+import subprocess
+import threading
+import time
+
+import peers
+from tools import BareRedis, BenchFarm, Failed, Hello, floor, tool
+
+CORES = os.cpu_count()
+OUT = '"stdout":"1\\n"'
+MB = 2**20
+C_SOURCE = '#include <stdio.h>\nint main(void){puts("1");return 0;}\n'
+LOADER = "/lib64/ld-linux-x86-64.so.2"  # starts a program that has no x bit
+
+
+class Run:
+    """What is measured how often, and what came out."""
+
+    def __init__(self, quick, gate, folder):
+        self.quick, self.gate, self.folder = quick, gate, folder
+        self.rounds = 2 if quick else 5
+        self.rows, self.curves, self.peers = [], [], {}
+
+    def n(self, full, quick):
+        return quick if self.quick else full
+
+    def row(self, key, what, value, unit, *, target=None, limit=None, judged=None, most=True, **more):
+        """limit: what `judged` (the ratio, the difference or the value) must not
+        exceed, or reach when most is false."""
+        ok = None
+        if limit is not None and judged is not None:
+            ok = judged <= limit if most else judged >= limit
+        self.rows.append({"key": key, "what": what, "value": value, "unit": unit, "judged": judged,
+                          "target": target, "limit": limit, "pass": ok} | more)  # fmt: skip
+
+    def curve(self, key, title, x, y, series, *, logx=False, logy=False, note=""):
+        self.curves.append({"key": key, "title": title, "x": x, "y": y, "logx": logx, "logy": logy, "note": note,
+                            "series": {name: [list(p) for p in line] for name, line in series.items()}})  # fmt: skip
+
+
+def p50(lines):
+    return lines[-1]["us"]["p50"] / 1000  # ms
+
+
+def one_at_a_time(farm, request, n, expect=OUT):
+    return p50(farm.load("sync", "-n", n, "-e", expect, request=request))
+
+
+# ---- one job at a time, beside the floor and the others ----
+
+
+def requests_of(program):
+    data = base64.b64encode(pathlib.Path(program).read_bytes()).decode()
+    return {
+        "python": {"language": "python", "code": "print(1)"},
+        "bash": {"language": "bash", "code": "echo 1"},
+        "compiled": {"language": "c", "code": C_SOURCE},
+        "program": {
+            "language": "dash", "code": f"exec {LOADER} ./hello",
+            "input_files": [{"filename": "hello", "content_base64": data}],
+        },
+    }  # fmt: skip
+
+
+def latency(run, farm):
+    program = str(run.folder / "hello")
+    subprocess.run(["gcc", "-O2", "-o", program, "-x", "c", "-"], input=C_SOURCE.encode(), check=True)
+    bare = {
+        "python": (["/usr/bin/python3", "-c", "print(1)"], "1"),
+        "bash": (["/usr/bin/bash", "-c", "echo 1"], "1"),
+        "compiled": ([program], "1"),
+    }
+    bundles = run.folder / "peers"
+    bundles.mkdir(exist_ok=True)
+    found, missing = peers.find({k: bare[k] for k in ("python", "bash")}, bundles)
+    requests = requests_of(program)
+    samples = {}
+    often = {"farm": run.n(100, 10), "bare": run.n(100, 20)}
+    for _ in range(run.rounds):
+        for name, (argv, expect) in bare.items():
+            run.gate()
+            samples.setdefault(("bare", name), []).append(p50([floor(argv, often["bare"], expect=expect)]))
+        for name, request in requests.items():
+            run.gate()
+            n = max(5, often["farm"] // 5) if name == "compiled" else often["farm"]
+            samples.setdefault(("farm", name), []).append(one_at_a_time(farm, request, n))
+        for peer, lines in found.items():
+            for name, argv in lines.items():
+                run.gate()
+                n = run.n(50 if peer == "bubblewrap" else 15, 3)
+                samples.setdefault((peer, name), []).append(p50([floor(argv, n, expect="1")]))
+    latency_rows(run, samples)
+    table = {}
+    for who in ("bare", "farm", *found):
+        table[who] = {
+            name: {"ms": statistics.median(samples[who, name]), "ratio": ratio(samples, who, name)}
+            for name in ("python", "bash")
+        }
+    run.peers = {"measured": table, "missing": missing}
+
+
+def ratio(samples, who, name):
+    return statistics.median(a / b for a, b in zip(samples[who, name], samples["bare", name]))
+
+
+def latency_rows(run, samples):
+    def both(name, base=None):
+        a, b = samples["farm", name], samples["bare", base or name]
+        more = {"bare": statistics.median(b), "rounds": a, "bare_rounds": b}
+        return statistics.median(a), statistics.median(x / y for x, y in zip(a, b)), statistics.median(
+            x - y for x, y in zip(a, b)), more  # fmt: skip
+
+    value, times, _, more = both("python")
+    run.row("sync_python", "`POST /execute` of Python `print(1)`, one at a time, p50", value, "ms", ratio=times,
+            target="≤ 0.35 × bare", limit=0.35, judged=times, **more)  # fmt: skip
+    value, times, over, more = both("bash")
+    run.row("sync_bash", "the same of `bash` `echo 1`", value, "ms", ratio=times, over=over,
+            target="≤ bare + 1 ms", limit=1, judged=over, **more)  # fmt: skip
+    value, times, over, more = both("compiled")
+    run.row("sync_compiled", "the same of a C program sent before", value, "ms", ratio=times, over=over,
+            target="≤ bare + 1 ms", limit=1, judged=over, **more)  # fmt: skip
+    value, times, over, more = both("program", "compiled")
+    run.row("sync_program", "the same of a program sent as a file", value, "ms", ratio=times, over=over, **more)
+
+
+# ---- all cores ----
+
+
+def throughput(run, farm):
+    cases = {
+        "python": (["/usr/bin/python3", "-c", "print(1)"], {"language": "python", "code": "print(1)"}),
+        "bash": (["/usr/bin/bash", "-c", "echo 1"], {"language": "bash", "code": "echo 1"}),
+    }
+    rates = {name: [] for name in cases}
+    for _ in range(run.rounds):
+        for name, (argv, request) in cases.items():
+            run.gate()
+            base = floor(argv, run.n(100, 20), loops=CORES, expect="1")["rate"]
+            run.gate()
+            done = farm.load("async", "-c", 16 * CORES, "-t", run.n(4, 0.5), "-e", OUT, request=request)[-1]
+            rates[name].append((done["rate"], base))
+    for name, target, limit in (("python", "≥ 3 × bare", 3), ("bash", None, None)):
+        times = statistics.median(a / b for a, b in rates[name])
+        run.row(f"throughput_{name}", f"async {name} jobs through HTTP, submitted to read, all cores",
+                statistics.median(a for a, _ in rates[name]), "jobs/s", ratio=times,
+                bare=statistics.median(b for _, b in rates[name]), rounds=[a for a, _ in rates[name]],
+                target=target, limit=limit, judged=times, most=False)  # fmt: skip
+
+
+def polling(run, farm):
+    job = farm.post("/execute", {"language": "bash", "code": "echo 1"}, key=farm.key).json()["job_id"]
+    rates = []
+    with Hello() as hello:
+        for _ in range(run.rounds):
+            how = ("-c", 16, "-t", run.n(2, 0.4))
+            run.gate()
+            base = farm.load("get", *how, port=hello.port)[-1]["rate"]
+            run.gate()
+            rates.append((farm.load("get", *how, "-p", f"/jobs/{job}", "-e", OUT)[-1]["rate"], base))
+    times = statistics.median(a / b for a, b in rates)
+    run.row("polling", "signed `GET /jobs/{id}`, one gateway", statistics.median(a for a, _ in rates), "calls/s",
+            ratio=times, bare=statistics.median(b for _, b in rates), rounds=[a for a, _ in rates],
+            target="≥ 0.3 × a bare libmicrohttpd", limit=0.3, judged=times, most=False)  # fmt: skip
+
+
+def exactness(run, farm):
+    errors = []
+    for _ in range(run.n(3, 1)):
+        run.gate()
+        ids = [farm.post("/execute/async", {"language": "bash", "code": "sleep 9", "ttl": 1}, key=farm.key)
+               .json()["job_id"] for _ in range(4)]  # fmt: skip
+        for job in ids:
+            ended = farm.get(f"/jobs/{job}?wait=20", key=farm.key).json()
+            if ended["status"] != "timeout":
+                raise Failed(f"a job over its time is {ended['status']}")
+            errors.append(abs(ended["wall_ms"] - 1000))
+    run.row("wall_limit", "a job over its `ttl`: error of its wall clock, median", statistics.median(errors), "ms",
+            target="< 5 ms", limit=4.999, judged=statistics.median(errors), rounds=errors)  # fmt: skip
+
+
+# ---- as work grows ----
+
+
+def concurrency(run, farm):
+    rates, waits, tails = {}, {}, {}
+    for name, code in (("python", "print(1)"), ("bash", "echo 1")):
+        for c in run.n((1, 2, 4, 8, 16, 32, 64, 128, 256), (1, 8)):
+            run.gate()
+            done = farm.load("async", "-c", c, "-t", run.n(3, 0.3), "-e", OUT,
+                             request={"language": name, "code": code})[-1]  # fmt: skip
+            rates.setdefault(name, []).append((c, done["rate"]))
+            waits.setdefault(f"{name} p50", []).append((c, done["us"]["p50"] / 1000))
+            tails.setdefault(f"{name} p99", []).append((c, done["us"]["p99"] / 1000))
+    run.curve("throughput", "Throughput against concurrency", "jobs at the same time", "jobs/s", rates, logx=True,
+              note="rises to the cores and stays")  # fmt: skip
+    run.curve("latency", "Time to the result against concurrency", "jobs at the same time", "ms", waits | tails,
+              logx=True, logy=True, note="linear above the cores")  # fmt: skip
+
+
+def queue_depth(run, _farm):
+    depths = run.n((0, 10, 100, 1000, 10_000, 100_000, 1_000_000), (0, 1000))
+    run.gate()
+    with BareRedis() as empty, BareRedis() as full:
+        lines = tool("queue", "-d", ",".join(map(str, depths)), "-n", run.n(4000, 200), empty.url, full.url)
+    series = {}
+    for step in ("enqueue", "take", "finish"):
+        series[step] = [(line["depth"], line["full"][step]["p50"]) for line in lines]
+    for step in ("enqueue", "take"):
+        times = [line["full"][step]["p50"] / line["empty"][step]["p50"] for line in lines]
+        run.row(f"queue_{step}", f"`{step}` while {depths[-1]:,} jobs wait, p50", series[step][-1][1], "µs",
+                ratio=times[-1], bare=lines[-1]["empty"][step]["p50"], rounds=times, target="≤ 1.2 × an empty queue",
+                limit=1.2, judged=max(times))  # fmt: skip
+    run.curve("queue", "The queue's scripts against jobs that wait", "waiting jobs", "µs, p50", series, logx=True,
+              note="flat")  # fmt: skip
+
+
+def fairness(run, farm):
+    """Another key's job while one key has many waiting."""
+    crowd = farm.make_key("--concurrency", "1")
+    farm.post("/execute/async", {"language": "bash", "code": "sleep 800", "ttl": 900}, key=crowd)
+    alone, behind = [], []
+    done = 0
+    for depth in run.n((0, 100, 1000, 10_000, 100_000), (0, 200)):
+        if depth > done:
+            tool("queue", "-f", depth - done, "-K", crowd[0], f"unix:{farm.dir}/run/redis.sock")
+            done = depth
+        run.gate()
+        ended = farm.load("sync", "-n", run.n(150, 10), "-e", OUT, request={"language": "bash", "code": "echo 1"})[-1]
+        alone.append((depth, ended["us"]["p50"] / 1000))
+        behind.append((depth, ended["us"]["p99"] / 1000))
+    run.curve("waiting", "A job while another key's jobs wait", "waiting jobs of the other key", "ms",
+              {"p50": alone, "p99": behind}, logx=True, note="flat")  # fmt: skip
+
+
+def sizes(run, farm):
+    outputs, files = [], []
+    for n in run.n((1, 1024, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20), (1, 64 << 10)):
+        code = f"head -c {n} /dev/zero | tr '\\0' x"
+        run.gate()
+        often = run.n(max(5, min(60, (8 << 20) // n)), 5)
+        outputs.append((n, one_at_a_time(farm, {"language": "bash", "code": code}, often, f'"stdout_bytes":{n},')))
+    for n in run.n((0, 1024, 64 << 10, 1 << 20, 4 << 20, 10 << 20), (0, 64 << 10)):
+        parts = [n // 2, n - n // 2] if n > 5 * MB else [n] if n else []
+        sent = [{"filename": f"f{i}", "content_base64": base64.b64encode(bytes(k)).decode()} for i, k in enumerate(parts)]
+        code = "echo 1" if not parts else "[ -s f0 ] && echo 1"
+        run.gate()
+        often = run.n(max(5, min(60, (8 << 20) // max(1, n))), 5)
+        files.append((n, one_at_a_time(farm, {"language": "bash", "code": code, "input_files": sent}, often)))
+    run.curve("output", "A job against the bytes that it prints", "bytes of output", "ms, p50", {"output": outputs},
+              logx=True, logy=True, note="flat, then linear")  # fmt: skip
+    run.curve("files", "A job against the bytes of its input files", "bytes of files", "ms, p50", {"files": files},
+              logx=True, logy=True, note="flat, then linear")  # fmt: skip
+
+
+# ---- sandboxes at rest ----
+
+
+def private_kb(pid):
+    total = 0
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(("Private_Clean:", "Private_Dirty:")):
+            total += int(line.split()[1])
+    return total
+
+
+def charged_mb(farm):
+    """What the kernel charges to each sandbox's control group, its own part
+    included, by sandbox."""
+    found = []
+    for tree, name in (("memory", "memory.usage_in_bytes"), ("", "memory.current")):
+        for file in pathlib.Path("/sys/fs/cgroup", tree, farm.cgroup).glob(f"*/{name}"):
+            with contextlib.suppress(OSError):
+                found.append(int(file.read_text()) / MB)
+    return found
+
+
+def used_mb():
+    """Memory of the whole machine that is in use, page cache left out: it also
+    has what the kernel charges to nobody, and what others do meanwhile."""
+    found = {}
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        name, value = line.split(":")
+        found[name] = int(value.split()[0]) / 1024
+    return found["MemTotal"] - found["MemFree"] - found["Buffers"] - found["Cached"] + found["Shmem"] - found["SReclaimable"]
+
+
+def ready(run, _farm):
+    """A farm of its own for each number of ready sandboxes."""
+    whole, charged, times, private = [], [], [], []
+    for n in run.n((1, 4, 16, 64, 250, 500), (2, 40)):
+        before = used_mb()
+        with BenchFarm(languages=("bash",), worker={"warm": n, "slots": 8 * CORES}) as farm:
+            n = farm.wait_rest(n)
+            run.gate()
+            whole.append((n, used_mb() - before))
+            each = charged_mb(farm)
+            charged.append((n, sum(each)))
+            private = [private_kb(pid) / 1024 for pid in farm.sandboxes()]
+            request = {"language": "bash", "code": "echo 1"}
+            times.append((n, one_at_a_time(farm, request, run.n(100, 10))))
+    (few, least), (many, most) = whole[0], whole[-1]
+    value = statistics.median(private)
+    run.row("sandbox_private", "a warm sandbox at rest: private memory of its processes", value, "MB",
+            target="≤ 1 MB", limit=1, judged=value)  # fmt: skip
+    value = statistics.median(each)
+    run.row("sandbox_charged", "the same: all that is charged to its control group", value, "MB")
+    run.row("sandbox_whole", f"the same: the machine's memory, 1 of {many}", (most - least) / (many - few), "MB",
+            rounds=[m for _, m in whole])  # fmt: skip
+    run.row("python_ready", "Python ready in a warm sandbox: private memory", None, "MB", target="≤ 4 MB",
+            note="not there yet")  # fmt: skip
+    run.curve("ready-memory", "Memory against sandboxes that are ready", "sandboxes ready", "MB",
+              {"machine": whole, "control groups": charged}, note="linear")  # fmt: skip
+    run.curve("ready-latency", "A job against sandboxes that are ready", "sandboxes ready", "ms, p50",
+              {"bash": times}, logx=True, note="flat")  # fmt: skip
+
+
+LATER = (
+    ("session_create", "session: create to first prompt", "≤ 10 ms"),
+    ("session_echo", "session: a keystroke's echo over WebSocket, over a local PTY", "≤ 0.3 ms more"),
+    ("session_memory", "idle session with bash", "≤ 1.2 MB"),
+    ("session_freeze", "freeze / thaw / request to a frozen service answered", "≤ 0.2 / 0.2 / 3 ms"),
+)
+
+
+def sessions(run, _farm):
+    for key, what, target in LATER:
+        run.row(key, what, None, "ms", target=target, note="not there yet")
+
+
+# ---- a long time ----
+
+
+def rss_kb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def sample_memory(farm, stop, every, found):
+    began = time.monotonic()
+    while not stop.wait(every):
+        at = time.monotonic() - began
+        for name, pid in farm.daemons_pids().items():
+            with contextlib.suppress(OSError):
+                found.setdefault(name, []).append((at, rss_kb(pid) / 1024))
+
+
+def drift(line):
+    """Last third over the middle third, as medians: the first third warms up."""
+    third = len(line) // 3
+    if third == 0:
+        return None
+    return statistics.median(v for _, v in line[-third:]) / statistics.median(v for _, v in line[third : 2 * third])
+
+
+def soak(seconds, gate):
+    request = {"language": "bash", "code": "echo 1"}
+    every = max(0.5, seconds / 120)
+    memory, stop = {}, threading.Event()
+    # Results live a minute, so that what is kept is as much at the end as in the middle.
+    with BenchFarm(languages=("bash",), job={"result_seconds": 60}) as farm:
+        gate()
+        most = farm.load("async", "-c", 16 * CORES, "-t", min(10, seconds / 5), "-e", OUT, request=request)[-1]["rate"]
+        watcher = threading.Thread(target=sample_memory, args=(farm, stop, every, memory))
+        watcher.start()
+        try:
+            lines = farm.load("async", "-c", 64 * CORES, "-t", seconds, "-r", 0.8 * most, "-i", every, "-e", OUT,
+                              request=request, check=False)  # fmt: skip
+        finally:
+            stop.set()
+            watcher.join()
+    whole = lines.pop()
+    middle = {q: [(line["at"], line["us"][q] / 1000) for line in lines if line["us"]["n"]] for q in ("p50", "p99")}
+    return {
+        "seconds": seconds, "capacity": most, "rate": 0.8 * most, "whole": whole, "latency_ms": middle,
+        "memory_mb": memory, "drift": {"p50": drift(middle["p50"])} | {k: drift(v) for k, v in memory.items()},
+    }  # fmt: skip
+
+
+ALL = (latency, throughput, polling, exactness, concurrency, sizes, fairness, queue_depth, ready, sessions)
