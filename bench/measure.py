@@ -193,18 +193,23 @@ def exactness(run, farm):
 
 
 def concurrency(run, farm):
-    rates, waits, tails = {}, {}, {}
-    for name, code in (("python", "print(1)"), ("bash", "echo 1")):
-        for c in run.n((1, 2, 4, 8, 16, 32, 64, 128, 256), (1, 8)):
-            run.gate()
-            done = farm.load("async", "-c", c, "-t", run.n(3, 0.3), "-e", OUT,
-                             request={"language": name, "code": code})[-1]  # fmt: skip
-            rates.setdefault(name, []).append((c, done["rate"]))
-            waits.setdefault(f"{name} p50", []).append((c, done["us"]["p50"] / 1000))
-            tails.setdefault(f"{name} p99", []).append((c, done["us"]["p99"] / 1000))
+    seen = {}
+    for _ in range(run.n(3, 1)):  # passes, so that a busy moment does not make a point
+        for name, code in (("python", "print(1)"), ("bash", "echo 1")):
+            for c in run.n((1, 2, 4, 8, 16, 32, 64, 128, 256), (1, 8)):
+                run.gate()
+                done = farm.load("async", "-c", c, "-t", run.n(2, 0.3), "-e", OUT,
+                                 request={"language": name, "code": code})[-1]  # fmt: skip
+                seen.setdefault((name, c), []).append((done["rate"], done["us"]["p50"] / 1000, done["us"]["p99"] / 1000))
+    rates, waits = {}, {}
+    for (name, c), passes in seen.items():
+        rate, middle, tail = (statistics.median(p) for p in zip(*passes))
+        rates.setdefault(name, []).append((c, rate))
+        waits.setdefault(f"{name} p50", []).append((c, middle))
+        waits.setdefault(f"{name} p99", []).append((c, tail))
     run.curve("throughput", "Throughput against concurrency", "jobs at the same time", "jobs/s", rates, logx=True,
               note="rises to the cores and stays")  # fmt: skip
-    run.curve("latency", "Time to the result against concurrency", "jobs at the same time", "ms", waits | tails,
+    run.curve("latency", "Time to the result against concurrency", "jobs at the same time", "ms", waits,
               logx=True, logy=True, note="linear above the cores")  # fmt: skip
 
 
@@ -218,9 +223,10 @@ def queue_depth(run, _farm):
         series[step] = [(line["depth"], line["full"][step]["p50"]) for line in lines]
     for step in ("enqueue", "take"):
         times = [line["full"][step]["p50"] / line["empty"][step]["p50"] for line in lines]
-        run.row(f"queue_{step}", f"`{step}` while {depths[-1]:,} jobs wait, p50", series[step][-1][1], "µs",
-                ratio=times[-1], bare=lines[-1]["empty"][step]["p50"], rounds=times, target="≤ 1.2 × an empty queue",
-                limit=1.2, judged=max(times))  # fmt: skip
+        worst = times.index(max(times))
+        run.row(f"queue_{step}", f"`{step}`, p50, the worst of 0 to {depths[-1]:,} waiting jobs", series[step][worst][1],
+                "µs", ratio=times[worst], bare=lines[worst]["empty"][step]["p50"], rounds=times,
+                target="≤ 1.2 × an empty queue", limit=1.2, judged=times[worst])  # fmt: skip
     run.curve("queue", "The queue's scripts against jobs that wait", "waiting jobs", "µs, p50", series, logx=True,
               note="flat")  # fmt: skip
 
