@@ -189,6 +189,13 @@ faults: ## the programs with the switch that kills them (common/fault.h)
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/fault FAULTS=1 all
 FUZZ_BUILD = B=build/fuzz CC=gcc OPT=-O1 SAN=address,undefined
 fuzzers: $(FUZZERS)
+soak: ## the long forms of the tests that have one: hours of load in minutes
+	@scripts/install-deps test
+	@scripts/languages install small
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@SOAK=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q --durations=8 \
+	    tests/security/test_hygiene.py tests/security/test_compilers.py \
+	    tests/fault/test_overload.py
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
@@ -269,6 +276,6 @@ clean: ## remove what was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-.PHONY: all run stop languages test tests faults fuzzers check lint asan tsan valgrind \
+.PHONY: all run stop languages test tests soak faults fuzzers check lint asan tsan valgrind \
         fuzz bench clang format install clean help
 .SECONDARY:
