@@ -62,12 +62,14 @@ endif
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 COMMON_SRC    := $(wildcard common/*.c)
-# What runs inside a sandbox as its pid 1: static, small, no library but libc.
+# What runs as pid 1 of nests and sandboxes: small, no library but libc; as a
+# static program, and as a library loaded into what a nest holds.
 INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
-                 sandbox/init_files.c
+                 sandbox/init_files.c sandbox/init_fork.c
 # Of these, tests have a copy in libsandbox.
 INIT_SHARED   := sandbox/init_read.c common/msg.c common/err.c
-SANDBOX_SRC   := $(filter-out $(INIT_SRC),$(wildcard sandbox/*.c))
+INSIDE_SRC    := $(INIT_SRC) sandbox/init_main.c sandbox/hold.c
+SANDBOX_SRC   := $(filter-out $(INSIDE_SRC),$(wildcard sandbox/*.c))
 GATEWAY_SRC   := $(wildcard gateway/*.c)
 WORKER_SRC    := $(wildcard worker/*.c)
 SCHEDULER_SRC := $(wildcard scheduler/*.c)
@@ -78,9 +80,9 @@ FUZZ_SRC      := $(wildcard tests/fuzz/*.c)
 BENCH_SRC     := $(wildcard bench/*.c)
 
 PROGRAMS := $(B)/unfarm-gateway $(B)/unfarm-worker $(B)/unfarm-scheduler \
-            $(B)/un $(B)/unfarm $(B)/sandbox-init
+            $(B)/un $(B)/unfarm $(B)/sandbox-init $(B)/sandbox-hold.so
 TESTS    := $(patsubst tests/unit/%.c,$(B)/%,$(TEST_SRC))
-ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(INIT_SRC) $(GATEWAY_SRC) \
+ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(GATEWAY_SRC) \
             $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) \
             $(TEST_SRC) $(FUZZ_SRC) $(BENCH_SRC)
 BENCHES  := $(patsubst %,$(B)/bench-%,load floor hello queue)
@@ -109,14 +111,19 @@ $(B)/un: $(call obj,$(UN_SRC)) $(B)/libcommon.a
 $(B)/unfarm: $(call obj,$(UNFARM_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
-# Never sanitized: it is the sandbox's own code and must stay small.
-$(B)/sandbox-init: $(INIT_SRC) $(INIT_SHARED) \
-    $(wildcard sandbox/*.h sandbox/*.def common/*.h common/*.def)
+# Never sanitized: they are the sandbox's own code and must stay small.
+INSIDE_FLAGS = $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -iquote sandbox -std=gnu17 \
+    -Os -g $(WARN) $(WERROR) -fstack-protector-strong -ffunction-sections \
+    -fdata-sections -Wl,--gc-sections
+INSIDE_HEADERS = $(wildcard sandbox/*.h sandbox/*.def common/*.h common/*.def)
+$(B)/sandbox-init: sandbox/init_main.c $(INIT_SRC) $(INIT_SHARED) $(INSIDE_HEADERS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(filter-out -D_FORTIFY_SOURCE=3,$(CPPFLAGS)) -iquote sandbox -std=gnu17 \
-	    -Os -g $(WARN) $(WERROR) -fstack-protector-strong -static \
-	    -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(INSIDE_FLAGS) -static -o $@ $(filter %.c,$^)
+$(B)/sandbox-hold.so: sandbox/hold.c $(INIT_SRC) $(INIT_SHARED) $(INSIDE_HEADERS)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(INSIDE_FLAGS) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)
 
 $(B)/gen/scripts.c: $(wildcard conf/redis/*.lua) common/scripts.def scripts/embed-lua
 	@mkdir -p $(@D)
@@ -262,7 +269,7 @@ install: all ## install below DESTDIR
 	install -m 755 $(B)/un $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/unfarm $(B)/unfarm-gateway $(B)/unfarm-worker \
 	    $(B)/unfarm-scheduler $(DESTDIR)$(PREFIX)/sbin
-	install -m 755 $(B)/sandbox-init $(DESTDIR)$(PREFIX)/libexec/unfarm
+	install -m 755 $(B)/sandbox-init $(B)/sandbox-hold.so $(DESTDIR)$(PREFIX)/libexec/unfarm
 	cp -r conf/languages.d conf/shells.json conf/sandbox.paths \
 	    $(DESTDIR)$(PREFIX)/share/unfarm
 	install -m 644 docs/un.1 $(DESTDIR)$(PREFIX)/share/man/man1

@@ -23,7 +23,7 @@ static const char usage[] =
     "  --json  the checks as JSON\n";
 
 struct paths {
-	char list[PATH_MAX], init[PATH_MAX], skeleton[PATH_MAX];
+	char list[PATH_MAX], skeleton[PATH_MAX];
 };
 
 static void
@@ -32,15 +32,13 @@ fill_config(
 {
 	(void)snprintf(
 	    p->list, sizeof(p->list), "%s/sandbox.paths", s->farm_share_dir);
-	(void)snprintf(
-	    p->init, sizeof(p->init), "%s/sandbox-init", s->farm_libexec_dir);
 	(void)snprintf(p->skeleton, sizeof(p->skeleton), "%s/doctor-etc",
 	    s->farm_data_dir);
 	*ret_cfg = (struct sandbox_config){
 		.cgroup = s->sandbox_cgroup,
 		.paths = *s->sandbox_paths ? s->sandbox_paths : p->list,
 		.skeleton = p->skeleton,
-		.init = p->init,
+		.libexec = s->farm_libexec_dir,
 		.uid_base = (uint32_t)s->sandbox_uid_base,
 		.ranges = 1,
 		.disk_mb = s->sandbox_disk_mb,

@@ -48,6 +48,7 @@ struct field {
 	int (*read)(
 	    void *dst, const json_t *v, const char *name, struct err *err);
 	size_t offset;
+	bool optional; /* a missing one is as null */
 };
 
 static int
@@ -80,6 +81,13 @@ read_optional_word(
     void *dst, const json_t *v, const char *name, struct err *err)
 {
 	return json_is_null(v) ? 0 : read_word(dst, v, name, err);
+}
+
+static int
+read_optional_text(
+    void *dst, const json_t *v, const char *name, struct err *err)
+{
+	return json_is_null(v) ? 0 : read_text(dst, v, name, err);
 }
 
 static int
@@ -182,6 +190,8 @@ read_fields(void *dst, const json_t *obj, const struct field *fields, size_t n,
 		const struct field *f = &fields[i];
 		const json_t *v = json_object_get(obj, f->name);
 
+		if (!v && f->optional)
+			continue;
 		if (!v)
 			return err_set(err, ERR_INVALID, 0,
 			    "field `%s` is missing", f->name);
@@ -214,13 +224,13 @@ static int
 read_limits(void *dst, const json_t *v, const char *name, struct err *err)
 {
 	static const struct field fields[] = {
-		{ "pids", read_positive, offsetof(struct lang, pids) },
+		{ "pids", read_positive, offsetof(struct lang, pids), false },
 		{ "min_memory_mb", read_positive,
-		    offsetof(struct lang, min_memory_mb) },
+		    offsetof(struct lang, min_memory_mb), false },
 		{ "compile_seconds", read_positive,
-		    offsetof(struct lang, compile_seconds) },
+		    offsetof(struct lang, compile_seconds), false },
 		{ "limit_address_space", read_bool,
-		    offsetof(struct lang, limit_address_space) },
+		    offsetof(struct lang, limit_address_space), false },
 	};
 
 	if (read_fields(dst, v, fields, ARRAY_LEN(fields), err) < 0)
@@ -233,8 +243,8 @@ read_lang_packages(
     void *dst, const json_t *v, const char *name, struct err *err)
 {
 	static const struct field fields[] = {
-		{ "apt", read_list, offsetof(struct lang, apt) },
-		{ "npm", read_list, offsetof(struct lang, npm) },
+		{ "apt", read_list, offsetof(struct lang, apt), false },
+		{ "npm", read_list, offsetof(struct lang, npm), false },
 	};
 
 	if (read_fields(dst, v, fields, ARRAY_LEN(fields), err) < 0)
@@ -247,8 +257,8 @@ read_shell_packages(
     void *dst, const json_t *v, const char *name, struct err *err)
 {
 	static const struct field fields[] = {
-		{ "apt", read_list, offsetof(struct shell, apt) },
-		{ "npm", read_list, offsetof(struct shell, npm) },
+		{ "apt", read_list, offsetof(struct shell, apt), false },
+		{ "npm", read_list, offsetof(struct shell, npm), false },
 	};
 
 	if (read_fields(dst, v, fields, ARRAY_LEN(fields), err) < 0)
@@ -258,7 +268,7 @@ read_shell_packages(
 
 #define LANG_FIELD(field, fn)                                                  \
 	{                                                                      \
-#field, fn, offsetof(struct lang, field)                       \
+#field, fn, offsetof(struct lang, field), false                \
 	}
 static const struct field lang_fields[] = {
 	LANG_FIELD(name, read_word),
@@ -267,7 +277,7 @@ static const struct field lang_fields[] = {
 	LANG_FIELD(extensions, read_list),
 	LANG_FIELD(shebangs, read_list),
 	LANG_FIELD(tier, read_word),
-	{ "packages", read_lang_packages, 0 },
+	{ "packages", read_lang_packages, 0, false },
 	LANG_FIELD(source, read_word),
 	LANG_FIELD(compile, read_optional_list),
 	LANG_FIELD(run, read_argv),
@@ -275,23 +285,24 @@ static const struct field lang_fields[] = {
 	LANG_FIELD(env, read_pairs),
 	LANG_FIELD(locale, read_word),
 	LANG_FIELD(caches, read_pairs),
-	{ "limits", read_limits, 0 },
+	{ "limits", read_limits, 0, false },
 	LANG_FIELD(requires, read_requires),
 	LANG_FIELD(notes, read_text),
 	LANG_FIELD(hello, read_text),
 	LANG_FIELD(hello_output, read_text),
+	{ "fork", read_optional_text, offsetof(struct lang, fork), true },
 };
 
 #define SHELL_FIELD(field, fn)                                                 \
 	{                                                                      \
-#field, fn, offsetof(struct shell, field)                      \
+#field, fn, offsetof(struct shell, field), false               \
 	}
 static const struct field shell_fields[] = {
 	SHELL_FIELD(name, read_word),
 	SHELL_FIELD(title, read_text),
 	SHELL_FIELD(category, read_word),
 	SHELL_FIELD(aliases, read_list),
-	{ "packages", read_shell_packages, 0 },
+	{ "packages", read_shell_packages, 0, false },
 	SHELL_FIELD(argv, read_argv),
 };
 
@@ -319,7 +330,7 @@ static void
 lang_record_free(struct lang *l)
 {
 	char *texts[] = { l->name, l->title, l->tier, l->source, l->artifact,
-		l->locale, l->hello, l->hello_output, l->notes };
+		l->locale, l->hello, l->hello_output, l->notes, l->fork };
 	struct lang_list *lists[] = { &l->aliases, &l->extensions, &l->shebangs,
 		&l->apt, &l->npm, &l->compile, &l->run, &l->requires };
 

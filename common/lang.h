@@ -36,6 +36,11 @@ struct lang {
 	char *hello;    /* program whose output is hello_output: the canary */
 	char *hello_output;
 	char *notes;
+	/*
+	 * Not NULL: jobs are forks of an interpreter that was stopped just
+	 * before it opens source.  The text is run in it first (Python).
+	 */
+	char *fork;
 	struct lang_list aliases;
 	struct lang_list extensions; /* without the dot */
 	struct lang_list shebangs;

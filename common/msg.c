@@ -56,6 +56,18 @@ msg_put_str(struct msg_out *o, const char *s)
 	msg_put_bytes(o, s, strlen(s));
 }
 
+void
+msg_put_strs(struct msg_out *o, const char *const *strs)
+{
+	uint32_t n = 0;
+
+	while (strs[n])
+		n++;
+	msg_put_u32(o, n);
+	for (uint32_t i = 0; i < n; i++)
+		msg_put_str(o, strs[i]);
+}
+
 static const void *
 get(struct msg_in *in, size_t n)
 {

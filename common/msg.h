@@ -32,6 +32,8 @@ void msg_put_u32(struct msg_out *o, uint32_t v);
 void msg_put_u64(struct msg_out *o, uint64_t v);
 void msg_put_bytes(struct msg_out *o, const void *p, size_t n);
 void msg_put_str(struct msg_out *o, const char *s);
+/* Their number, then each; strs is ended by NULL. */
+void msg_put_strs(struct msg_out *o, const char *const *strs);
 
 /* A message being read; a short or malformed one sets bad and reads as 0. */
 struct msg_in {

@@ -148,26 +148,14 @@ box_put_link(
 	return put(b, path, 0, PUT_LINK, target, "", 0, err);
 }
 
-static void
-put_words(struct msg_out *o, const char *const *words)
-{
-	uint32_t n = 0;
-
-	while (words[n])
-		n++;
-	msg_put_u32(o, n);
-	for (uint32_t i = 0; i < n; i++)
-		msg_put_str(o, words[i]);
-}
-
 int
 box_run(struct box *b, const struct box_command *cmd, struct err *err)
 {
 	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
 
-	put_words(&o, cmd->argv);
-	put_words(&o, cmd->env);
+	msg_put_strs(&o, cmd->argv);
+	msg_put_strs(&o, cmd->env);
 	msg_put_u64(&o, cmd->address_space);
 	return tell(b, PROTO_RUN, &o, cmd->fds, 3, err);
 }

@@ -463,6 +463,15 @@ cg_group_remove(const struct cg_layout *l, struct cg_group *g)
 }
 
 void
+cg_group_remove_soon(const struct cg_layout *l, struct cg_group *g)
+{
+	enum { TRIES = 100, PAUSE_US = 500 };
+
+	for (int i = 0; i < TRIES && !cg_group_remove(l, g); i++)
+		(void)usleep(PAUSE_US);
+}
+
+void
 cg_files_close(struct cg_files *f)
 {
 	for (int i = 0; i < CG_FILE__COUNT; i++) {

@@ -88,6 +88,8 @@ int cg_group_add_pid(const struct cg_layout *l, const struct cg_group *g,
     pid_t pid, bool in_unified, struct err *err);
 /* True when every tree let go of it; false: try again later. */
 bool cg_group_remove(const struct cg_layout *l, struct cg_group *g);
+/* Tries for a while: directories linger until the last task is accounted. */
+void cg_group_remove_soon(const struct cg_layout *l, struct cg_group *g);
 void cg_files_close(struct cg_files *f);
 
 /* ---- on kept descriptors; no path, no privilege ---- */

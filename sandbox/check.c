@@ -216,15 +216,31 @@ sandbox_advice(const struct err *err)
 /* ---- a whole sandbox ---- */
 
 static bool
+wait_nest(struct sandbox_nest *n, struct err *err)
+{
+	struct pollfd p = { .fd = sandbox_nest_fd(n), .events = POLLIN };
+
+	if (poll(&p, 1, TRIAL_MS) > 0)
+		return sandbox_nest_poll_ready(n, err) == 1;
+	(void)err_set(err, ERR_SANDBOX, 0, "set-up takes too long");
+	return false;
+}
+
+static bool
 wait_ready(struct sandbox *sb, struct err *err)
 {
 	struct pollfd p = { .fd = sandbox_fd(sb), .events = POLLIN };
+	int r = 0;
 
-	if (poll(&p, 1, TRIAL_MS) <= 0) {
-		(void)err_set(err, ERR_SANDBOX, 0, "set-up takes too long");
-		return false;
+	while (r == 0) {
+		if (poll(&p, 1, TRIAL_MS) <= 0) {
+			(void)err_set(
+			    err, ERR_SANDBOX, 0, "set-up takes too long");
+			return false;
+		}
+		r = sandbox_poll_ready(sb, err);
 	}
-	return sandbox_poll_ready(sb, err) == 1;
+	return r == 1;
 }
 
 static struct box *
@@ -265,19 +281,32 @@ run_true(struct box *b, struct err *err)
 	return false;
 }
 
-int
-sandbox_host_try(struct sandbox_host *h, struct err *err)
+static bool
+try_nest(struct sandbox_nest *n, struct err *err)
 {
-	struct sandbox *sb = sandbox_launch(h, 0, err);
+	struct sandbox *sb = sandbox_launch(n, 0, err);
 	struct box *b = NULL;
 	bool ok;
 
 	if (!sb)
-		return -1;
+		return false;
 	ok = wait_ready(sb, err) && (b = adopt_copy(sb, err)) != NULL &&
 	     run_true(b, err);
 	box_free(b);
 	sandbox_free(sb);
+	return ok;
+}
+
+int
+sandbox_host_try(struct sandbox_host *h, struct err *err)
+{
+	struct sandbox_nest *n = sandbox_nest_open(h, 0, NULL, err);
+	bool ok;
+
+	if (!n)
+		return -1;
+	ok = wait_nest(n, err) && try_nest(n, err);
+	sandbox_nest_close(n);
 	return ok ? 0 : -1;
 }
 

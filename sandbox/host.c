@@ -215,18 +215,32 @@ sandbox_host_reload(struct sandbox_host *h, struct err *err)
  * /proc/1/exe, and an upgrade does not change running sandboxes.
  */
 static int
-load_init(struct sandbox_host *h, const char *path, struct err *err)
+load_program(const char *libexec, const char *name, struct err *err)
 {
 	auto_buf struct buf code = { .cap = INIT_MAX };
+	auto_close int fd = -1;
+	char path[PATH_MAX];
 
+	(void)snprintf(path, sizeof(path), "%s/%s", libexec, name);
 	if (io_read_file(AT_FDCWD, path, &code, err) < 0)
-		return err_wrap(err, "sandbox-init");
-	h->init_fd = io_memfd_sealed("sandbox-init", code.data, code.len, err);
+		return err_wrap(err, "%s", name);
+	fd = io_memfd_sealed(name, code.data, code.len, err);
+	if (fd < 0)
+		return -1;
+	if (fchmod(fd, 0555) < 0)
+		return err_errno(err, "make %s executable", name);
+	return steal_fd(&fd);
+}
+
+static int
+load_programs(
+    struct sandbox_host *h, const struct sandbox_config *cfg, struct err *err)
+{
+	h->init_fd = load_program(cfg->libexec, "sandbox-init", err);
 	if (h->init_fd < 0)
 		return -1;
-	return fchmod(h->init_fd, 0555) < 0
-		   ? err_errno(err, "make sandbox-init executable")
-		   : 0;
+	h->hold_fd = load_program(cfg->libexec, "sandbox-hold.so", err);
+	return h->hold_fd < 0 ? -1 : 0;
 }
 
 static struct sandbox_host *
@@ -234,7 +248,7 @@ host_new(const struct sandbox_config *cfg)
 {
 	struct sandbox_host *h = xcalloc(1, sizeof(*h));
 
-	h->init_fd = h->filters[0] = h->filters[1] = -1;
+	h->init_fd = h->hold_fd = h->filters[0] = h->filters[1] = -1;
 	for (int k = 0; k < CG__COUNT; k++)
 		h->cgroups.dirfd[k] = -1;
 	h->paths = xstrdup(cfg->paths);
@@ -265,7 +279,7 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 {
 	auto_ref(sandbox_host) h = host_new(cfg);
 
-	if (load_view(h, err) < 0 || load_init(h, cfg->init, err) < 0 ||
+	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
 	    seccomp_compile(h->filters, err) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
 		return NULL;
@@ -289,6 +303,7 @@ sandbox_host_close(struct sandbox_host *h)
 	free(h->paths);
 	free(h->skeleton);
 	cleanup_closep(&h->init_fd);
+	cleanup_closep(&h->hold_fd);
 	cleanup_closep(&h->filters[0]);
 	cleanup_closep(&h->filters[1]);
 	free(h->range_used);
@@ -301,11 +316,10 @@ sandbox_host_layers(const struct sandbox_host *h)
 	return h->layers;
 }
 
-void
-host_plan(
-    const struct sandbox_host *h, const char *hostname, struct plan *ret_plan)
+static struct plan_input
+plan_input(const struct sandbox_host *h, const char *hostname)
 {
-	const struct plan_input in = {
+	return (struct plan_input){
 		.trees = h->view.trees,
 		.n_trees = h->view.n_trees,
 		.links = h->view.links,
@@ -317,8 +331,25 @@ host_plan(
 		.file_mb = h->file_mb,
 		.hostname = hostname,
 	};
+}
+
+void
+host_plan(
+    const struct sandbox_host *h, const char *hostname, struct plan *ret_plan)
+{
+	const struct plan_input in = plan_input(h, hostname);
 
 	plan_build(ret_plan, &in);
+}
+
+void
+host_plan_nest(
+    const struct sandbox_host *h, const char *file, struct plan *ret_plan)
+{
+	struct plan_input in = plan_input(h, "");
+
+	in.file = file;
+	plan_build_nest(ret_plan, &in);
 }
 
 void
@@ -326,6 +357,11 @@ sandbox_host_print_plan(const struct sandbox_host *h, FILE *out)
 {
 	struct plan p;
 
+	(void)fputs("# once for a range of user ids: the nest\n", out);
+	host_plan_nest(h, NULL, &p);
+	plan_print(&p, out);
+	plan_done(&p);
+	(void)fputs("# for each sandbox in it\n", out);
 	host_plan(h, "unsb-vm-00000", &p);
 	plan_print(&p, out);
 	plan_done(&p);

@@ -24,6 +24,7 @@ struct host_view {
 struct sandbox_host {
 	struct cg_layout cgroups;
 	int init_fd; /* the sandbox-init program, a sealed copy in memory */
+	int hold_fd; /* sandbox-hold.so, the same */
 	int filters[SECCOMP_FILTERS];
 	struct host_view view;
 	char *paths;         /* owned: the list's file */
@@ -45,6 +46,8 @@ void host_give_range(struct sandbox_host *h, int range);
 
 void host_plan(
     const struct sandbox_host *h, const char *hostname, struct plan *ret_plan);
+void host_plan_nest(
+    const struct sandbox_host *h, const char *file, struct plan *ret_plan);
 /*
  * Detached, read-only clones of the trees, id-mapped into userns_fd where the
  * file system can; the caller closes them.

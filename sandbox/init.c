@@ -1,12 +1,15 @@
 /*
- * sandbox-init - pid 1 inside a sandbox.
+ * init.c - pid 1 inside a nest or a sandbox: what it serves.
  *
- * Theory of operation.  The launcher has cloned this process into new
+ * Theory of operation.  The launcher has cloned a nest's first process into new
  * namespaces, mapped it to root of its user namespace, placed it in its cgroup,
- * and executed it with one descriptor beside 0-2: the control socket.  The
- * first message is the plan of the set-up; init executes it and answers READY,
- * or FAILED with the step's name.  From then on it serves one user of the
- * socket: put files in, run a command, collect files.  One command at a time.
+ * and executed sandbox-init with one descriptor beside 0-2: the control socket.
+ * The first message is the plan of the set-up; init executes it and answers
+ * READY, or FAILED with the step's name.  From then on the launcher may have it
+ * hold a program, and fork sandboxes: the first process of each begins like
+ * this too, with a plan and a socket of its own.  There it serves one user of
+ * the socket: put files in, run a command, collect files.  One command at a
+ * time.
  *
  * When the command's first process ends, everything else in the pid namespace
  * is killed before the end is told: nothing outlives the command it belongs to.
@@ -61,13 +64,19 @@ handle(struct init *in)
 	case PROTO_COLLECT:
 		init_collect(in, &packet);
 		break;
+	case PROTO_HOLD:
+		init_hold(in, &packet);
+		break;
+	case PROTO_FORK:
+		init_fork(in, &packet);
+		break;
 	default:
 		_exit(1);
 	}
 	msg_close_fds(&packet);
 }
 
-static void
+static _Noreturn void
 serve(struct init *in)
 {
 	struct pollfd p[2] = {
@@ -106,27 +115,26 @@ block_signals(struct err *err)
 	return fd;
 }
 
-int
-main(void)
+void
+init_begin(struct init *in)
 {
-	struct init in = { .control = INIT_CONTROL_FD };
 	struct err err;
 
 	/* Nobody inside may read or trace us, whatever its uid. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		return 1;
+		_exit(1);
 	(void)umask(0);
-	if (msg_recv(in.control, &packet, &err) <= 0 ||
+	if (msg_recv(in->control, &packet, &err) <= 0 ||
 	    packet.hdr.type != PROTO_SETUP)
-		return 1;
+		_exit(1);
 	if (init_setup(&packet, &err) < 0 ||
-	    (in.signals = block_signals(&err)) < 0) {
-		init_tell_failure(&in, &err);
-		return 1;
+	    (in->signals = block_signals(&err)) < 0) {
+		init_tell_failure(in, &err);
+		_exit(1);
 	}
 	msg_close_fds(&packet);
-	if (msg_send(in.control, PROTO_READY, NULL, NULL, 0, &err) < 0)
-		return 1;
-	serve(&in);
+	if (msg_send(in->control, PROTO_READY, NULL, NULL, 0, &err) < 0)
+		_exit(1);
+	serve(in);
 }

@@ -1,8 +1,11 @@
 #pragma once
 /*
- * init.h - pid 1 of a sandbox, between its own files.
+ * init.h - pid 1 of a nest or a sandbox, between its own files.
  *
- * init is a static program of its own: it holds no memory of its launcher, no
+ * The same code serves in two programs.  sandbox-init is static and is executed
+ * in a new nest; a sandbox's init is a fork of it.  sandbox-hold.so is loaded
+ * into an interpreter that a nest holds (hold.c); there a sandbox's init is a
+ * fork of that interpreter.  Either holds no memory of the launcher, no
  * descriptor but its control socket, and after set-up no more rights than the
  * programs it starts, but for being pid 1, which they cannot signal or trace.
  */
@@ -18,10 +21,12 @@ struct msg_in;
 struct plan_op;
 
 struct init {
-	int control;        /* to whoever uses the sandbox */
-	int signals;        /* signalfd: SIGCHLD */
-	pid_t job;          /* 0: none runs */
+	int control; /* to whoever uses the sandbox, or to the launcher */
+	int signals; /* signalfd: SIGCHLD */
+	pid_t job;   /* 0: none runs */
 	struct err failure; /* first failure of a put; told by the next run */
+	/* Makes a child of ours the held program; does not return.  Or NULL. */
+	void (*resume)(void);
 };
 
 enum { INIT_WORDS_MAX = 8192 };
@@ -37,7 +42,7 @@ struct init_put {
 };
 
 struct init_command {
-	const char *argv[INIT_WORDS_MAX + 1]; /* ended by NULL, not empty */
+	const char *argv[INIT_WORDS_MAX + 1]; /* ended by NULL */
 	const char *env[INIT_WORDS_MAX + 1];
 	uint64_t address_space;
 };
@@ -51,16 +56,29 @@ struct init_collect {
 /* init_read.c: false when it is not that, to the last byte. */
 bool init_read_op(struct msg_in *in, struct plan_op *ret_op);
 bool init_read_put(const struct msg *m, struct init_put *ret_put);
+/* No argv: what is held goes on. */
 bool init_read_run(const struct msg *m, struct init_command *ret_command);
+bool init_read_hold(const struct msg *m, struct init_command *ret_command);
 bool init_read_collect(const struct msg *m, struct init_collect *ret_collect);
+
+/* Executes the SETUP that comes, then serves in->control until it is closed. */
+_Noreturn void init_begin(struct init *in);
 
 /* init_setup.c: executes the plan of a SETUP message. */
 int init_setup(const struct msg *m, struct err *err);
 
 /* init_run.c */
 void init_run(struct init *in, const struct msg *m);
+/* The program that a nest holds: as a run, with two more descriptors. */
+void init_hold(struct init *in, const struct msg *m);
 /* After SIGCHLD: reaps; tells the end of the job when it is the one. */
 void init_reap(struct init *in);
+
+/*
+ * init_fork.c: a sandbox's first process.  There it begins anew, as the init of
+ * the sandbox; in the nest it returns.
+ */
+void init_fork(const struct init *nest, const struct msg *m);
 
 /* init_files.c */
 void init_put(struct init *in, const struct msg *m);

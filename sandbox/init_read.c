@@ -53,17 +53,29 @@ read_words(struct msg_in *in, const char **words)
 	return true;
 }
 
-bool
-init_read_run(const struct msg *m, struct init_command *ret_command)
+static bool
+read_command(const struct msg *m, struct init_command *c)
 {
-	struct init_command *c = ret_command;
 	struct msg_in in;
 
 	msg_in_init(&in, m);
 	if (!read_words(&in, c->argv) || !read_words(&in, c->env))
 		return false;
 	c->address_space = msg_get_u64(&in);
-	return msg_in_done(&in) && c->argv[0] && m->n_fds == 3;
+	return msg_in_done(&in);
+}
+
+bool
+init_read_run(const struct msg *m, struct init_command *ret_command)
+{
+	return read_command(m, ret_command) && m->n_fds == 3;
+}
+
+bool
+init_read_hold(const struct msg *m, struct init_command *ret_command)
+{
+	return read_command(m, ret_command) && ret_command->argv[0] &&
+	       m->n_fds == HOLD_LIBRARY_FD + 1;
 }
 
 bool

@@ -17,33 +17,85 @@
 /* Too large for a stack; there is one command at a time. */
 static struct init_command command;
 
-/* In the child: only async-signal-safe calls from here to exec. */
+/* What the held interpreter ignores, its replacement must not. */
 static void
-become(const struct init_command *c, const int fds[3], int report)
+default_signals(void)
+{
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+}
+
+/*
+ * Of all descriptors those that came are kept, in their order, and report after
+ * them until exec.
+ */
+static int
+keep_fds(const struct msg *m, int *report)
+{
+	enum { OUT_OF_THE_WAY = 64 };
+	int fds[MSG_FDS_MAX + 1], n = (int)m->n_fds;
+
+	for (int i = 0; i <= n; i++) {
+		fds[i] = fcntl(
+		    i < n ? m->fds[i] : *report, F_DUPFD, OUT_OF_THE_WAY);
+		if (fds[i] < 0)
+			return -1;
+	}
+	for (int i = 0; i < n; i++)
+		if (dup2(fds[i], i) < 0)
+			return -1;
+	if (dup3(fds[n], n, O_CLOEXEC) < 0)
+		return -1;
+	*report = n;
+	return close_range((unsigned)n + 1, ~0U, 0);
+}
+
+/* The held program has descriptors of its own: only ours are closed. */
+static int
+replace_streams(const struct init *in, const struct msg *m, int report)
+{
+	for (int i = 0; i < 3; i++)
+		if (dup2(m->fds[i], i) < 0)
+			return -1;
+	for (size_t i = 0; i < m->n_fds; i++)
+		(void)close(m->fds[i]);
+	(void)close(in->control);
+	(void)close(in->signals);
+	(void)close(report);
+	return 0;
+}
+
+/*
+ * In the child: only async-signal-safe calls from here to exec, or to where the
+ * held program goes on.  Returns when that failed, to tell report.
+ */
+static void
+become(const struct init *in, const struct init_command *c, const struct msg *m,
+    int *report)
 {
 	const struct rlimit as = { c->address_space, c->address_space };
 	sigset_t none;
 
 	(void)setsid();
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < 3; i++)
-		if (dup2(fds[i], i) < 0)
-			return;
-	if (dup3(report, 3, O_CLOEXEC) < 0 || close_range(4, ~0U, 0) < 0)
-		return;
 	if (c->address_space > 0 && setrlimit(RLIMIT_AS, &as) < 0)
 		return;
 	if (chdir("/tmp") < 0)
 		return;
 	(void)umask(022);
+	if (!c->argv[0] && replace_streams(in, m, *report) == 0)
+		in->resume();
+	default_signals();
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (!c->argv[0] || keep_fds(m, report) < 0)
+		return;
 	environ = (char **)(uintptr_t)c->env;
 	(void)execvp(c->argv[0], (char *const *)(uintptr_t)c->argv);
 }
 
 /* 0 once exec has happened; else the child's errno. */
 static int
-start(const struct init_command *c, const int fds[3], pid_t *ret_pid)
+start(struct init *in, const struct init_command *c, const struct msg *m)
 {
 	auto_close int rd = -1, wr = -1;
 	int p[2], why = 0;
@@ -52,45 +104,69 @@ start(const struct init_command *c, const int fds[3], pid_t *ret_pid)
 		return errno;
 	rd = p[0];
 	wr = p[1];
-	*ret_pid = fork();
-	if (*ret_pid < 0)
+	in->job = fork();
+	if (in->job < 0)
 		return errno;
-	if (*ret_pid == 0) {
-		become(c, fds, wr);
+	if (in->job == 0) {
+		(void)close(steal_fd(&rd));
+		become(in, c, m, &wr);
 		why = errno;
-		(void)!write(3, &why, sizeof(why));
+		(void)!write(wr, &why, sizeof(why));
 		_exit(127);
 	}
 	(void)close(steal_fd(&wr));
 	if (read(rd, &why, sizeof(why)) != (ssize_t)sizeof(why))
 		return 0; /* closed by exec, or by a death that is reaped */
-	(void)waitpid(*ret_pid, NULL, 0);
+	(void)waitpid(in->job, NULL, 0);
 	return why;
+}
+
+static void
+run(struct init *in, const struct msg *m)
+{
+	struct err err;
+	int why = start(in, &command, m);
+
+	if (why == 0)
+		return;
+	in->job = 0;
+	(void)err_set(&err, ERR_INVALID, why, "execute `%.100s`",
+	    command.argv[0] ? command.argv[0] : "what is held");
+	init_tell_failure(in, &err);
+}
+
+static void
+refuse(const struct init *in, const char *why)
+{
+	struct err err;
+
+	(void)err_set(&err, ERR_INVALID, 0, "%s", why);
+	init_tell_failure(in, &err);
 }
 
 void
 init_run(struct init *in, const struct msg *m)
 {
 	struct err err = in->failure;
-	int why;
 
 	in->failure.code = ERR_OK;
-	if (err.code != ERR_OK) {
+	if (err.code != ERR_OK)
 		init_tell_failure(in, &err);
-		return;
-	}
-	if (in->job != 0 || !init_read_run(m, &command)) {
-		(void)err_set(&err, ERR_INVALID, 0, "command is malformed");
-		init_tell_failure(in, &err);
-		return;
-	}
-	why = start(&command, m->fds, &in->job);
-	if (why != 0) {
-		in->job = 0;
-		(void)err_set(&err, ERR_INVALID, why, "execute `%.100s`",
-		    command.argv[0]);
-		init_tell_failure(in, &err);
-	}
+	else if (in->job != 0 || !init_read_run(m, &command))
+		refuse(in, "command is malformed");
+	else if (!command.argv[0] && !in->resume)
+		refuse(in, "no program is held here");
+	else
+		run(in, m);
+}
+
+void
+init_hold(struct init *in, const struct msg *m)
+{
+	if (in->job != 0 || !init_read_hold(m, &command))
+		refuse(in, "program to hold is malformed");
+	else
+		run(in, m);
 }
 
 /*

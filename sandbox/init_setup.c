@@ -140,12 +140,6 @@ do_readonly(const struct plan_op *op)
 	    NULL);
 }
 
-static int
-do_unmount(const struct plan_op *op)
-{
-	return umount2(op->dst, UMOUNT_DETACH);
-}
-
 /* The old root is stacked on the new one and detached: no path leads back. */
 static int
 do_pivot(const struct plan_op *op)
@@ -253,7 +247,6 @@ static int (*const actions[OP__COUNT])(const struct plan_op *) = {
 	[OP_DEVPTS] = do_devpts,
 	[OP_MASK] = do_mask,
 	[OP_READONLY] = do_readonly,
-	[OP_UNMOUNT] = do_unmount,
 	[OP_PIVOT] = do_pivot,
 	[OP_CGROUPNS] = do_cgroupns,
 	[OP_HOSTNAME] = do_hostname,

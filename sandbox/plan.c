@@ -1,9 +1,10 @@
 /*
- * The order matters.  A size-limited tmpfs is the only writable storage; it is
- * mounted at STAGE (a directory every host has, hidden in this namespace only).
- * Its subdirectory root becomes /, the others hold the writable layers of the
- * overlays, one for each host tree, and cannot be reached by a path afterwards:
- * the mount they are seen through goes away with the old root.
+ * The order matters.  In a sandbox a size-limited tmpfs is the only writable
+ * storage; it is mounted at STAGE (a directory every host has, hidden in this
+ * namespace only). Its subdirectory root becomes /, the others hold the
+ * writable layers of the overlays, one for each host tree, and cannot be
+ * reached by a path afterwards: the mount they are seen through goes away with
+ * the old root.
  */
 #include "plan.h"
 
@@ -17,6 +18,7 @@
 
 #define STAGE "/tmp"
 #define ROOT  STAGE "/root"
+#define LOWER "/lower" /* of the nest, gone with its root */
 
 static const char *const op_names[] = {
 #define OP(name, doc) [OP_##name] = #name,
@@ -66,41 +68,63 @@ add_inside(struct plan *p, enum plan_op_kind kind, const char *src,
 }
 
 static void
+add_stage(struct plan *p, const char *opts)
+{
+	(void)add(p, OP_PRIVATE, "", "/", "");
+	(void)add(p, OP_TMPFS, "", STAGE, opts);
+	add(p, OP_MKDIR, "", ROOT, "")->mode = 0755;
+	(void)add(p, OP_BIND, ROOT, ROOT, "");
+}
+
+static void
 add_storage(struct plan *p, const struct plan_input *in)
 {
 	char *opts = text(
 	    "size=%ldm,nr_inodes=%ld,mode=0700", in->disk_mb, in->inodes);
 
-	(void)add(p, OP_PRIVATE, "", "/", "");
-	(void)add(p, OP_TMPFS, "", STAGE, opts);
+	add_stage(p, opts);
 	free(opts);
-	add(p, OP_MKDIR, "", ROOT, "")->mode = 0755;
-	(void)add(p, OP_BIND, ROOT, ROOT, "");
 }
 
-/* A host tree, seen through an overlay whose writable layer is in STAGE. */
+/* A tree of the nest, seen through an overlay whose upper layer is in STAGE. */
 static void
-add_tree(struct plan *p, const char *dst, uint32_t fd)
+add_overlay(struct plan *p, const char *dst, unsigned n)
 {
-	char *lower = text(STAGE "/lower%u", fd), *upper, *work, *opts;
-	struct plan_op *op;
+	char *upper = text(STAGE "/upper%u", n), *work, *opts;
 
-	upper = text(STAGE "/upper%u", fd);
-	work = text(STAGE "/work%u", fd);
-	opts = text(
-	    "lowerdir=%s,upperdir=%s,workdir=%s,userxattr", lower, upper, work);
-	add(p, OP_MKDIR, "", lower, "")->mode = 0755;
+	work = text(STAGE "/work%u", n);
+	opts = text("lowerdir=" LOWER "/%u,upperdir=%s,workdir=%s,userxattr", n,
+	    upper, work);
 	add(p, OP_MKDIR, "", upper, "")->mode = 0755;
 	add(p, OP_MKDIR, "", work, "")->mode = 0755;
 	add_inside(p, OP_MKDIR, "", dst, "")->mode = 0755;
-	op = add(p, OP_TREE, "", lower, "");
-	op->fd = fd;
 	(void)add_inside(p, OP_OVERLAY, "", dst, opts);
-	(void)add(p, OP_UNMOUNT, "", lower, "");
-	free(lower);
 	free(upper);
 	free(work);
 	free(opts);
+}
+
+/* A passed tree, attached in the nest for its sandboxes and for what it holds. */
+static void
+add_tree(struct plan *p, const char *dst, unsigned n)
+{
+	char *lower = text(LOWER "/%u", n);
+	struct plan_op *op;
+
+	add_inside(p, OP_MKDIR, "", lower, "")->mode = 0755;
+	add_inside(p, OP_MKDIR, "", dst, "")->mode = 0755;
+	op = add_inside(p, OP_TREE, "", lower, "");
+	op->fd = n;
+	free(lower);
+	(void)add_inside(p, OP_BIND, op->dst, dst, "");
+}
+
+static void
+add_links(struct plan *p, const struct plan_input *in)
+{
+	for (size_t i = 0; i < in->n_links; i++)
+		(void)add_inside(
+		    p, OP_SYMLINK, "", in->links[i].dst, in->links[i].target);
 }
 
 static void
@@ -139,10 +163,20 @@ add_folders(struct plan *p)
 }
 
 static void
-add_devices(struct plan *p)
+add_nodes(struct plan *p)
 {
 	static const char *const nodes[] = { "/dev/null", "/dev/zero",
 		"/dev/full", "/dev/random", "/dev/urandom", "/dev/tty" };
+
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+		add_inside(p, OP_FILE, "", nodes[i], "")->mode = 0666;
+		(void)add_inside(p, OP_BIND, nodes[i], nodes[i], "");
+	}
+}
+
+static void
+add_devices(struct plan *p)
+{
 	static const struct plan_link links[] = {
 		{ "/dev/fd", "/proc/self/fd" },
 		{ "/dev/stdin", "/proc/self/fd/0" },
@@ -151,10 +185,7 @@ add_devices(struct plan *p)
 		{ "/dev/ptmx", "pts/ptmx" },
 	};
 
-	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-		add_inside(p, OP_FILE, "", nodes[i], "")->mode = 0666;
-		(void)add_inside(p, OP_BIND, nodes[i], nodes[i], "");
-	}
+	add_nodes(p);
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		(void)add_inside(
 		    p, OP_SYMLINK, "", links[i].dst, links[i].target);
@@ -205,7 +236,43 @@ add_lockdown(struct plan *p, const struct plan_input *in)
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
 	(void)add(p, OP_CAPS, "", "", "");
 	for (size_t i = 0; i < in->n_filters; i++)
-		add(p, OP_FILTER, "", "", "")->fd = (uint32_t)(in->n_trees + i);
+		add(p, OP_FILTER, "", "", "")->fd = (uint32_t)i;
+}
+
+/* Some interpreters look whether there is a program before they open it. */
+static void
+add_placeholder(struct plan *p, const char *file)
+{
+	char *path = text(STAGE "/%s", file);
+
+	add_inside(p, OP_FILE, "", path, "")->mode = 0644;
+	free(path);
+}
+
+/*
+ * /proc stays as it is: the kernel lets a sandbox mount its own only where a
+ * whole one can be seen.
+ */
+void
+plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
+{
+	struct plan *p = ret_plan;
+
+	*p = (struct plan){ .n = 0 };
+	add_stage(p, "size=1m,nr_inodes=256,mode=0755");
+	for (size_t i = 0; i < in->n_trees; i++)
+		add_tree(p, in->trees[i].dst, (unsigned)i);
+	add_links(p, in);
+	add_inside(p, OP_MKDIR, "", STAGE, "")->mode = 01777;
+	if (in->file)
+		add_placeholder(p, in->file);
+	add_inside(p, OP_MKDIR, "", "/root", "")->mode = 0700;
+	add_inside(p, OP_MKDIR, "", "/dev", "")->mode = 0755;
+	add_nodes(p);
+	add_inside(p, OP_MKDIR, "", "/proc", "")->mode = 0555;
+	(void)add_inside(p, OP_PROC, "", "/proc", "");
+	(void)add(p, OP_PIVOT, "", ROOT, "");
+	(void)add(p, OP_NONEWPRIVS, "", "", "");
 }
 
 void
@@ -217,10 +284,8 @@ plan_build(struct plan *ret_plan, const struct plan_input *in)
 	add_storage(p, in);
 	add_folders(p);
 	for (size_t i = 0; i < in->n_trees; i++)
-		add_tree(p, in->trees[i].dst, (uint32_t)i);
-	for (size_t i = 0; i < in->n_links; i++)
-		(void)add_inside(
-		    p, OP_SYMLINK, "", in->links[i].dst, in->links[i].target);
+		add_overlay(p, in->trees[i].dst, (unsigned)i);
+	add_links(p, in);
 	add_devices(p);
 	add_proc(p);
 	(void)add(p, OP_PIVOT, "", ROOT, "");

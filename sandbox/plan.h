@@ -54,18 +54,25 @@ struct plan_link {
 };
 
 struct plan_input {
-	const struct plan_tree *trees; /* fd k belongs to tree k */
+	const struct plan_tree *trees; /* fd k belongs to tree k of a nest */
 	size_t n_trees;
 	const struct plan_link *links;
 	size_t n_links;
-	size_t n_filters; /* their fds follow the trees' */
+	size_t n_filters; /* fd k belongs to filter k of a sandbox */
 	long disk_mb;
 	long inodes;
 	long files;
 	long file_mb;
 	const char *hostname;
+	const char *file; /* what a held program looks for in /tmp, or NULL */
 };
 
+/*
+ * The nest: the trees, read-only and with the owners of its range, at /lower/K
+ * and where programs look for them; nothing to write to.
+ */
+void plan_build_nest(struct plan *ret_plan, const struct plan_input *in);
+/* A sandbox that is forked in a nest. */
 void plan_build(struct plan *ret_plan, const struct plan_input *in);
 void plan_done(struct plan *p);
 void plan_print(const struct plan *p, FILE *out);

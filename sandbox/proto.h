@@ -1,6 +1,7 @@
 #pragma once
 /*
- * proto.h - what is said over the control socket of a sandbox (msg.h packets).
+ * proto.h - what is said over the control socket of a nest or a sandbox (msg.h
+ * packets).
  *
  * The launcher sends SETUP; then whoever holds the other end sends the rest.
  * init trusts these messages.  Nothing init says is trusted: the reader checks
@@ -9,6 +10,11 @@
 #include <stdint.h>
 
 enum { INIT_CONTROL_FD = 3, INIT_PROGRAM_FD = 4 };
+
+/* A held program is executed with these, and loses them before its main(). */
+enum { HOLD_CONTROL_FD = 3, HOLD_LIBRARY_FD = 4 };
+/* The last one of its environment; gone before its main(). */
+#define HOLD_VARIABLE "LD_PRELOAD=/proc/self/fd/4"
 
 enum proto_type {
 	/* u32 n, then the plan's operations (plan.h); fds: trees, filters */
@@ -19,7 +25,10 @@ enum proto_type {
 	PROTO_FAILED,
 	/* str path, u32 mode, u32 kind, str target, bytes data; fd: content */
 	PROTO_PUT,
-	/* u32 argc, str..., u32 envc, str..., u64 address space; fds: 0 1 2 */
+	/*
+	 * u32 argc, str..., u32 envc, str..., u64 address space; fds: 0 1 2.
+	 * No argv: the program that the nest holds goes on.
+	 */
 	PROTO_RUN,
 	/* -> u32 status, u64 cpu_us, u64 rss_max */
 	PROTO_EXITED,
@@ -29,8 +38,18 @@ enum proto_type {
 	PROTO_FILE,
 	/* -> u32 truncated */
 	PROTO_COLLECTED,
-	/* -> no payload; fd: its user namespace (the launcher's child) */
+	/* -> no payload; fd: its user namespace (a nest's first process) */
 	PROTO_USERNS,
+	/* to a nest: as RUN; fds: 0 1 2, HOLD_CONTROL_FD, HOLD_LIBRARY_FD */
+	PROTO_HOLD,
+	/* to the held program: str file to stop at, str code to run there */
+	PROTO_PROGRAM,
+	/* -> no payload: from the held program, that it waits */
+	PROTO_HELD,
+	/* to a nest or what it holds; fd: the control socket of a new sandbox */
+	PROTO_FORK,
+	/* -> on that socket; fd: pidfd of the sandbox's first process */
+	PROTO_BORN,
 };
 
 enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };

@@ -30,7 +30,7 @@ struct sandbox_config {
 	const char *paths;  /* file that lists what is seen (sandbox.paths) */
 	const char *skeleton; /* directory of ours; the made-up /etc is built
 				 in it */
-	const char *init;     /* the sandbox-init program */
+	const char *libexec;  /* folder of sandbox-init and sandbox-hold.so */
 	uint32_t uid_base;    /* first host uid of the ranges */
 	unsigned ranges;      /* most sandboxes alive at once, 1 to 4096 */
 	long disk_mb;
@@ -96,19 +96,57 @@ size_t sandbox_host_refuse(const struct sandbox_config *cfg, FILE *out);
 /* Removes a skeleton directory with all below it. */
 void sandbox_skeleton_remove(const char *dir);
 
+/* ---- a nest: where sandboxes of one range of ids are born ---- */
+
+struct sandbox_nest;
+
+/*
+ * A program that a nest starts and stops just before it reads file, so that
+ * its sandboxes begin there: an interpreter that is up already.  It must have
+ * one thread then.  code is run in it once, before the first fork: text for
+ * Python; "" for none.
+ */
+struct sandbox_program {
+	const char *const *argv; /* ended by NULL; found by PATH of env */
+	const char *const *env;  /* "NAME=value", ended by NULL */
+	const char *file;        /* as argv names it, below /tmp */
+	const char *code;
+};
+
+/*
+ * Returns at once; sandbox_nest_fd() becomes readable when it has something to
+ * say.  program lives as long as the nest; NULL: it holds none.
+ */
+struct sandbox_nest *sandbox_nest_open(struct sandbox_host *host,
+    unsigned serial, const struct sandbox_program *program, struct err *err);
+/* Another one after each sandbox_nest_poll_ready().  Borrowed. */
+int sandbox_nest_fd(const struct sandbox_nest *n);
+/* Readable when it is dead, with all its sandboxes.  Borrowed. */
+int sandbox_nest_pidfd(const struct sandbox_nest *n);
+/* 1 = sandboxes can be launched, 0 = not yet, -1 = failed (err says why). */
+int sandbox_nest_poll_ready(struct sandbox_nest *n, struct err *err);
+/* SIGKILL to it and to its sandboxes; returns before they are gone. */
+void sandbox_nest_kill(struct sandbox_nest *n);
+/* Kills and waits; its sandboxes must have been freed. */
+void sandbox_nest_close(struct sandbox_nest *n);
+
 /* ---- a sandbox, as its launcher sees it ---- */
 
 struct sandbox;
 
 /*
- * cold -> warming.  Returns at once; sandbox_fd() becomes readable when init
- * has something to say.  serial gives the host name unsb-vm-NNNNN.
+ * cold -> warming.  Returns at once; sandbox_fd() becomes readable when it has
+ * something to say.  serial gives the host name unsb-vm-NNNNN.  One at a time
+ * in a nest: the next one may be launched when the last one is dead.
  */
 struct sandbox *
-sandbox_launch(struct sandbox_host *host, unsigned serial, struct err *err);
+sandbox_launch(struct sandbox_nest *nest, unsigned serial, struct err *err);
 /* Borrowed; -1 once its descriptors were handed over. */
 int sandbox_fd(const struct sandbox *sb);
-/* Readable when init, and with it every process inside, is dead.  Borrowed. */
+/*
+ * Readable when init, and with it every process inside, is dead.  Borrowed.  -1
+ * before sandbox_poll_ready() has seen its birth.
+ */
 int sandbox_pidfd(const struct sandbox *sb);
 /* 1 = ready, 0 = not yet, -1 = set-up failed (err names the step). */
 int sandbox_poll_ready(struct sandbox *sb, struct err *err);
@@ -165,10 +203,11 @@ int box_put_link(
     struct box *b, const char *path, const char *target, struct err *err);
 
 struct box_command {
-	const char *const *argv; /* ended by NULL; found by PATH of env */
-	const char *const *env;  /* "NAME=value", ended by NULL */
-	int fds[3];              /* borrowed: stdin, stdout, stderr */
-	uint64_t address_space;  /* RLIMIT_AS in bytes; 0: no limit */
+	/* Ended by NULL; found by PATH of env.  None: the held program. */
+	const char *const *argv;
+	const char *const *env; /* "NAME=value", ended by NULL */
+	int fds[3];             /* borrowed: stdin, stdout, stderr */
+	uint64_t address_space; /* RLIMIT_AS in bytes; 0: no limit */
 };
 /* One at a time.  The answer is BOX_EXITED or BOX_FAILED. */
 int box_run(struct box *b, const struct box_command *cmd, struct err *err);

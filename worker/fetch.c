@@ -344,16 +344,8 @@ wait_for_work(struct worker *w)
 void
 fetch_pause(struct worker *w, int64_t ms)
 {
-	struct task *t, *next;
-
 	w->pause_until_ms = clock_mono_ms() + ms;
-	for (t = TAILQ_FIRST(&w->hungry); t; t = next) {
-		next = TAILQ_NEXT(t, hungry);
-		if (!*t->id)
-			continue; /* a canary waits for better times */
-		t->given_back = true;
-		task_kill(t, REASON_cancelled);
-	}
+	slots_give_up(w);
 }
 
 /* ---- leases ---- */
@@ -492,6 +484,7 @@ static char *
 describe(const struct worker *w)
 {
 	json_auto_t *o = json_object();
+	const struct slot_counts n = slots_count(w);
 	double load[3] = { 0 };
 	json_t *loads = json_array();
 
@@ -502,8 +495,8 @@ describe(const struct worker *w)
 	json_set_int(o, "pid", getpid());
 	json_set_int(o, "slots", w->slots);
 	json_set_int(o, "busy", (long long)w->n_tasks);
-	json_set_int(o, "ready", (long long)w->n_ready);
-	json_set_int(o, "spawning", (long long)w->asked);
+	json_set_int(o, "ready", (long long)n.ready);
+	json_set_int(o, "spawning", (long long)n.asked);
 	json_set_bool(o, "trying", w->canary != NULL);
 	json_set_int(o, "max_vcpu", w->max_vcpu);
 	json_set_int(o, "cores", sysconf(_SC_NPROCESSORS_ONLN));
@@ -535,7 +528,7 @@ on_beat(uv_timer_t *timer)
 	struct worker *w = timer->data;
 
 	fetch_beat_now(w);
-	slots_ask(w);
+	slots_look(w);
 	fetch_more(w); /* after a pause, or a connection that came back */
 }
 

@@ -6,9 +6,7 @@
  * next one is told the dead name so that it gives the jobs back at once.  The
  * names are also kept in run_dir/worker.instances: a master that was killed
  * itself leaves its successor what it needs.
- *
- * A sandbox here is warming (launched, not yet ready), granted (a worker has
- * it) or dying; the worker never sees one that is not ready.
+ * The sandboxes themselves are the pool's (pool.h).
  */
 #include "master.h"
 
@@ -19,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -35,6 +32,7 @@
 #include "log.h"
 #include "mem.h"
 #include "msg.h"
+#include "pool.h"
 #include "proc.h"
 #include "sandbox.h"
 #include "wire.h"
@@ -43,12 +41,10 @@ enum {
 	RESPAWN_MS = 500, /* a worker that dies at once is not spun: */
 	RESPAWN_MAX_MS = 4000,
 	SETTLED_MS = 10000, /* one that lived this long is started at once */
-	WARM_MS = 10000,    /* a set-up that takes longer has failed */
 	INSTANCE_MAX = 64,
 	DEAD_MAX = 4096, /* bytes of names of dead workers */
 	RANGES_SPARE = 64,
 	DRAIN_SLACK_MS = 5000,
-	WANT_MAX = 4096, /* sandboxes of one request */
 };
 
 struct master;
@@ -66,23 +62,6 @@ struct child {
 	char instance[INSTANCE_MAX];
 };
 
-enum unit_state { UNIT_WARMING, UNIT_GRANTED, UNIT_DYING };
-
-/* One sandbox. */
-struct unit {
-	LIST_ENTRY(unit) link;
-	struct master *master;
-	struct child *child; /* who asked; NULL once that process is dead */
-	struct sandbox *sb;
-	uv_poll_t ready_poll, pid_poll;
-	uv_timer_t warm; /* limit of the set-up */
-	bool polling_ready;
-	bool dead; /* all inside it; its cgroup may still be read */
-	unsigned handles;
-	unsigned serial;
-	enum unit_state state;
-};
-
 struct master {
 	uv_loop_t loop;
 	const struct settings *settings;
@@ -91,8 +70,7 @@ struct master {
 	struct sandbox_host *host;
 	struct child *children;
 	unsigned n_children;
-	unsigned next_serial;
-	LIST_HEAD(unit_list, unit) units;
+	struct pool *pool;
 	struct buf can;  /* languages that work, as the first worker said */
 	struct buf dead; /* instances whose jobs must be given back */
 	uv_signal_t term, intr, hup;
@@ -103,180 +81,38 @@ struct master {
 /* ---- sandboxes ---- */
 
 static void
-on_unit_closed(uv_handle_t *h)
+tell_no_slot(void *owner, const char *kind, const char *why)
 {
-	struct unit *u = h->data;
-
-	if (--u->handles > 0)
-		return;
-	FAULT(master_burying);
-	LIST_REMOVE(u, link);
-	sandbox_free(u->sb);
-	free(u);
-}
-
-static void
-unit_stop_ready(struct unit *u)
-{
-	if (!u->polling_ready)
-		return;
-	u->polling_ready = false;
-	uv_close((uv_handle_t *)&u->ready_poll, on_unit_closed);
-	uv_close((uv_handle_t *)&u->warm, on_unit_closed);
-}
-
-/* Nobody needs it any more, and no process is left inside. */
-static void
-unit_bury(struct unit *u)
-{
-	unit_stop_ready(u);
-	if (!uv_is_closing((uv_handle_t *)&u->pid_poll))
-		uv_close((uv_handle_t *)&u->pid_poll, on_unit_closed);
-}
-
-static void tell_no_slot(struct child *c, const char *why);
-
-/* A granted one is kept until its worker has read what it used. */
-static void
-on_unit_dead(uv_poll_t *p, int status, int events)
-{
-	struct unit *u = p->data;
-
-	(void)status;
-	(void)events;
-	if (u->state == UNIT_WARMING && u->child)
-		tell_no_slot(u->child, "sandbox-init died during set-up");
-	u->dead = true;
-	(void)uv_poll_stop(p);
-	if (u->state != UNIT_GRANTED)
-		unit_bury(u);
-}
-
-static void
-unit_end(struct unit *u)
-{
-	u->state = UNIT_DYING;
-	if (u->dead)
-		unit_bury(u);
-	else
-		sandbox_kill(u->sb);
-}
-
-static void
-tell_no_slot(struct child *c, const char *why)
-{
+	const struct child *c = owner;
 	unsigned char body[512];
 	struct msg_out o = { .data = body };
 	struct err err;
 
-	log_err(NULL, "cannot make a sandbox: %s", why);
+	msg_put_str(&o, kind);
 	msg_put_str(&o, why);
 	/* A full socket: the worker's heartbeat asks again for what it lacks. */
-	if (msg_send(c->wire, WIRE_NO_SLOT, &o, NULL, 0, &err) < 0)
+	if (c->wire >= 0 &&
+	    msg_send(c->wire, WIRE_NO_SLOT, &o, NULL, 0, &err) < 0)
 		log_warn(NULL, "%s", err.msg);
 }
 
-static void
-grant(struct unit *u)
+static int
+give_slot(void *owner, const char *kind, const struct sandbox_grant *g)
 {
-	unsigned char body[16];
+	struct child *c = owner;
+	unsigned char body[256];
 	struct msg_out o = { .data = body };
-	struct sandbox_grant g;
 	struct err err;
 
-	FAULT(master_granting);
-	sandbox_grant(u->sb, &g);
-	msg_put_u32(&o, g.serial);
-	msg_put_u32(&o, g.mask);
-	if (!u->child || u->child->wire < 0) {
-		unit_end(u);
-		return;
-	}
-	if (msg_send(u->child->wire, WIRE_SLOT, &o, g.fds, g.n_fds, &err) < 0) {
-		tell_no_slot(u->child, err.msg);
-		unit_end(u);
-		return;
-	}
-	FAULT(master_granted);
-	sandbox_granted(u->sb);
-	u->state = UNIT_GRANTED;
-}
-
-static void
-on_unit_ready(uv_poll_t *p, int status, int events)
-{
-	struct unit *u = p->data;
-	struct err err;
-	int r = sandbox_poll_ready(u->sb, &err);
-
-	(void)status;
-	(void)events;
-	if (r == 0)
-		return;
-	unit_stop_ready(u);
-	if (r > 0 && u->state == UNIT_WARMING) {
-		grant(u);
-		return;
-	}
-	if (r < 0 && u->child)
-		tell_no_slot(u->child, err.msg);
-	unit_end(u);
-}
-
-static void
-on_unit_late(uv_timer_t *t)
-{
-	struct unit *u = t->data;
-
-	unit_stop_ready(u);
-	if (u->child)
-		tell_no_slot(u->child, "the set-up takes too long");
-	unit_end(u);
-}
-
-static void
-unit_poll(struct unit *u, uv_poll_t *p, int fd, uv_poll_cb cb)
-{
-	(void)uv_poll_init(&u->master->loop, p, fd);
-	p->data = u;
-	u->handles++;
-	(void)uv_poll_start(p, UV_READABLE, cb);
-}
-
-static void
-make_unit(struct master *m, struct child *c)
-{
-	struct unit *u = xcalloc(1, sizeof(*u));
-	struct err err;
-
-	u->master = m;
-	u->child = c;
-	u->serial = ++m->next_serial;
-	u->sb = sandbox_launch(m->host, u->serial, &err);
-	if (!u->sb) {
-		free(u);
-		tell_no_slot(c, err.msg);
-		return;
-	}
-	LIST_INSERT_HEAD(&m->units, u, link);
-	u->polling_ready = true;
-	(void)uv_timer_init(&m->loop, &u->warm);
-	u->warm.data = u;
-	u->handles++;
-	(void)uv_timer_start(&u->warm, on_unit_late, WARM_MS, 0);
-	unit_poll(u, &u->ready_poll, sandbox_fd(u->sb), on_unit_ready);
-	unit_poll(u, &u->pid_poll, sandbox_pidfd(u->sb), on_unit_dead);
-}
-
-static struct unit *
-find_unit(struct master *m, const struct child *c, unsigned serial)
-{
-	struct unit *u;
-
-	LIST_FOREACH (u, &m->units, link)
-		if (u->serial == serial && u->child == c)
-			return u;
-	return NULL;
+	msg_put_u32(&o, g->serial);
+	msg_put_u32(&o, g->mask);
+	msg_put_str(&o, kind);
+	if (c->wire < 0)
+		return -1;
+	if (msg_send(c->wire, WIRE_SLOT, &o, g->fds, g->n_fds, &err) == 0)
+		return 0;
+	tell_no_slot(c, kind, err.msg);
+	return -1;
 }
 
 /* ---- what a worker says ---- */
@@ -315,7 +151,6 @@ on_message(struct child *c, const struct msg *msg)
 {
 	struct master *m = c->master;
 	struct wire said;
-	struct unit *u;
 
 	if (!wire_read(msg, &said)) {
 		log_err(NULL, "a worker says nothing we know|worker=%s",
@@ -323,16 +158,11 @@ on_message(struct child *c, const struct msg *msg)
 		return;
 	}
 	if (said.type == WIRE_WANT) {
-		for (uint32_t i = 0; i < said.number && i < WANT_MAX; i++)
-			make_unit(m, c);
+		pool_want(m->pool, c, said.kind, said.number);
 	} else if (said.type == WIRE_DONE) {
-		u = find_unit(m, c, said.number);
-		if (u)
-			unit_end(u);
+		pool_done(m->pool, c, said.number);
 	} else if (said.type == WIRE_KILL) {
-		u = find_unit(m, c, said.number);
-		if (u)
-			sandbox_kill(u->sb);
+		pool_kill(m->pool, c, said.number);
 	} else if (said.type == WIRE_CAN) {
 		on_can(m, c, said.text);
 	} else if (said.type == WIRE_ABANDONED) {
@@ -532,13 +362,7 @@ on_child_closed(uv_handle_t *h)
 static void
 bury(struct child *c)
 {
-	struct unit *u;
-
-	LIST_FOREACH (u, &c->master->units, link)
-		if (u->child == c) {
-			u->child = NULL;
-			unit_end(u);
-		}
+	pool_forget_owner(c->master->pool, c);
 	(void)!buf_addf(&c->master->dead, "%s ", c->instance);
 }
 
@@ -617,7 +441,7 @@ on_reload(uv_signal_t *s, int sig)
 	struct err err;
 
 	(void)sig;
-	if (sandbox_host_reload(m->host, &err) < 0) {
+	if (pool_reload(m->pool, &err) < 0) {
 		log_err(NULL, "reload: %s, keeping what was", err.msg);
 		return;
 	}
@@ -641,7 +465,7 @@ watch_signals(struct master *m)
 /* ---- start and end ---- */
 
 struct host_paths {
-	char list[PATH_MAX + 32], skeleton[PATH_MAX], init[PATH_MAX];
+	char list[PATH_MAX + 32], skeleton[PATH_MAX];
 };
 
 static void
@@ -654,7 +478,7 @@ host_config(const struct settings *s, struct host_paths *p,
 		.cgroup = s->sandbox_cgroup,
 		.paths = *s->sandbox_paths ? s->sandbox_paths : p->list,
 		.skeleton = p->skeleton,
-		.init = p->init,
+		.libexec = s->farm_libexec_dir,
 		.uid_base = (uint32_t)s->sandbox_uid_base,
 		.ranges = (unsigned)(ranges < 4096 ? ranges : 4096),
 		.disk_mb = s->sandbox_disk_mb,
@@ -666,19 +490,6 @@ host_config(const struct settings *s, struct host_paths *p,
 	    p->list, sizeof(p->list), "%s/sandbox.paths", s->farm_share_dir);
 	(void)snprintf(p->skeleton, sizeof(p->skeleton), "%s/sandbox-etc",
 	    s->farm_data_dir);
-	(void)snprintf(
-	    p->init, sizeof(p->init), "%s/sandbox-init", s->farm_libexec_dir);
-}
-
-static void
-kill_units(struct master *m)
-{
-	struct unit *u;
-
-	LIST_FOREACH (u, &m->units, link)
-		unit_end(u);
-	while (!LIST_EMPTY(&m->units))
-		(void)uv_run(&m->loop, UV_RUN_ONCE);
 }
 
 static void
@@ -706,7 +517,7 @@ static int
 start(struct master *m, struct err *err)
 {
 	char pid_file[PATH_MAX];
-	struct host_paths paths;
+	struct host_paths paths = { .list = "" };
 	struct sandbox_config cfg;
 
 	(void)snprintf(pid_file, sizeof(pid_file), "%s/worker.pid",
@@ -749,6 +560,7 @@ close_handle(uv_handle_t *h, void *arg)
 int
 master_main(const struct settings *s, const char *conf_path)
 {
+	static const struct pool_hooks hooks = { give_slot, tell_no_slot };
 	struct master m = { .settings = s,
 		.conf_path = conf_path,
 		.can = { .cap = MSG_MAX / 2 },
@@ -762,16 +574,16 @@ master_main(const struct settings *s, const char *conf_path)
 	(void)sigaddset(&stops, SIGINT);
 	(void)sigaddset(&stops, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &stops, NULL);
-	LIST_INIT(&m.units);
 	node_name(s, m.node, sizeof(m.node));
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (start(&m, &err) < 0) {
+	(void)uv_loop_init(&m.loop);
+	if (start(&m, &err) < 0 ||
+	    !(m.pool = pool_new(&m.loop, m.host, s, &hooks, &err))) {
 		sandbox_host_close(m.host);
 		if (sandbox_advice(&err))
 			refuse_host(&err);
 		die("unfarm-worker", &err);
 	}
-	(void)uv_loop_init(&m.loop);
 	read_instances(&m);
 	watch_signals(&m);
 	(void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
@@ -779,7 +591,7 @@ master_main(const struct settings *s, const char *conf_path)
 	    sandbox_host_layers(m.host));
 	start_children(&m);
 	(void)uv_run(&m.loop, UV_RUN_DEFAULT);
-	kill_units(&m);
+	pool_free(m.pool);
 	uv_walk(&m.loop, close_handle, NULL);
 	(void)uv_run(&m.loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&m.loop);

@@ -1,10 +1,15 @@
 /*
  * slots.c - the sandboxes of one worker process.
  *
- * The master makes them; here they lie ready, each watched so that one that
- * dies is replaced, until a task takes one.  A used sandbox goes back to be
- * destroyed, never to another task.  The number asked for keeps `warm` ready
- * beside what hungry tasks need.
+ * The master makes them; here they lie ready on a shelf for their kind, each
+ * watched so that one that dies is replaced, until a task takes one.  A used
+ * sandbox goes back to be destroyed, never to another task.
+ *
+ * The plain kind keeps `warm` ready and serves every language.  A kind of its
+ * own is for a language whose interpreter can be forked (wire.h): there as many
+ * are kept ready as were in use at the same time of late.  Its first job, and
+ * one with words of its own for the command or the environment, which the
+ * interpreter has read already, takes a plain one.
  */
 #include "mem.h"
 #include "worker.h"
@@ -16,6 +21,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "fault.h"
 #include "log.h"
 #include "msg.h"
@@ -23,7 +29,28 @@
 #include "task.h"
 #include "wire.h"
 
-enum { SEND_WAIT_MS = 1000, NO_SLOT_PAUSE_MS = 2000 };
+enum {
+	SEND_WAIT_MS = 1000,
+	NO_SLOT_PAUSE_MS = 2000,
+	UNUSED_MS = 300000, /* a kind that nobody asks for is let go */
+	RETRY_MS = 30000,   /* after a kind could not be made */
+};
+
+/* The sandboxes of one kind, and the tasks that wait for one. */
+struct shelf {
+	LIST_ENTRY(shelf) link;
+	char *kind; /* owned; "" is the plain one */
+	TAILQ_HEAD(slot_queue, slot) ready;
+	TAILQ_HEAD(task_queue, task) hungry;
+	size_t n_ready, n_hungry;
+	size_t busy, peak; /* in use now; at most, of late */
+	size_t asked;      /* for and not yet here */
+	size_t stale;      /* of those: asked for before a reload */
+	bool works;        /* the master made one of this kind */
+	bool always;       /* at least one is kept ready */
+	int64_t used_ms;   /* when a task last wanted one; 0: never */
+	int64_t retry_ms;  /* not before this is another asked for */
+};
 
 /* A master that does not read is hung: without it we are of no use. */
 static void
@@ -37,6 +64,17 @@ tell(uint16_t type, const struct msg_out *o)
 			log_err(NULL, "the master does not listen, ending");
 			exit(1);
 		}
+}
+
+static void
+tell_want(const char *kind, size_t n)
+{
+	unsigned char body[512];
+	struct msg_out o = { .data = body };
+
+	msg_put_u32(&o, (uint32_t)n);
+	msg_put_str(&o, kind);
+	tell(WIRE_WANT, &o);
 }
 
 static void
@@ -59,16 +97,87 @@ tell_text(uint16_t type, const char *text)
 	tell(type, &o);
 }
 
-void
-slots_ask(struct worker *w)
+/* ---- shelves ---- */
+
+static bool
+is_plain(const struct shelf *sh)
 {
-	size_t want = w->n_hungry + (w->draining ? 0 : (size_t)w->warm);
-	size_t have = w->n_ready + w->asked;
+	return *sh->kind == '\0';
+}
+
+static struct shelf *
+shelf_new(struct worker *w, const char *kind)
+{
+	struct shelf *sh = xcalloc(1, sizeof(*sh));
+
+	sh->kind = xstrdup(kind);
+	TAILQ_INIT(&sh->ready);
+	TAILQ_INIT(&sh->hungry);
+	LIST_INSERT_HEAD(&w->shelves, sh, link);
+	return sh;
+}
+
+static struct shelf *
+shelf_find(const struct worker *w, const char *kind)
+{
+	struct shelf *sh;
+
+	LIST_FOREACH (sh, &w->shelves, link)
+		if (strcmp(sh->kind, kind) == 0)
+			return sh;
+	return NULL;
+}
+
+/* How many are to lie ready. */
+static size_t
+spare(const struct worker *w, const struct shelf *sh)
+{
+	bool wanted = sh->always ||
+		      (sh->used_ms > 0 &&
+			  clock_mono_ms() - sh->used_ms < UNUSED_MS);
+
+	if (w->draining)
+		return 0;
+	if (is_plain(sh))
+		return (size_t)w->warm;
+	if (!wanted || clock_mono_ms() < sh->retry_ms)
+		return 0;
+	return sh->peak > 1 ? sh->peak : 1;
+}
+
+static void
+shelf_ask(const struct worker *w, struct shelf *sh)
+{
+	size_t want = sh->n_hungry + spare(w, sh);
+	size_t have = sh->n_ready + sh->asked;
 
 	if (want <= have)
 		return;
-	tell_number(WIRE_WANT, (uint32_t)(want - have));
-	w->asked += want - have;
+	tell_want(sh->kind, want - have);
+	sh->asked += want - have;
+}
+
+void
+slots_ask(struct worker *w)
+{
+	struct shelf *sh;
+
+	LIST_FOREACH (sh, &w->shelves, link)
+		shelf_ask(w, sh);
+}
+
+struct slot_counts
+slots_count(const struct worker *w)
+{
+	struct slot_counts n = { 0 };
+	const struct shelf *sh;
+
+	LIST_FOREACH (sh, &w->shelves, link) {
+		n.ready += sh->n_ready;
+		n.asked += sh->asked;
+		n.hungry += sh->n_hungry;
+	}
+	return n;
 }
 
 /* ---- one sandbox ---- */
@@ -87,9 +196,11 @@ slot_end(struct slot *s)
 {
 	if (uv_is_closing((uv_handle_t *)&s->poll))
 		return;
-	if (!s->task) {
-		TAILQ_REMOVE(&s->worker->ready, s, link);
-		s->worker->n_ready--;
+	if (s->task) {
+		s->shelf->busy--;
+	} else {
+		TAILQ_REMOVE(&s->shelf->ready, s, link);
+		s->shelf->n_ready--;
 	}
 	tell_number(WIRE_DONE, s->serial);
 	uv_close((uv_handle_t *)&s->poll, on_slot_closed);
@@ -113,10 +224,21 @@ on_slot_readable(uv_poll_t *p, int status, int events)
 }
 
 static void
-slot_add(struct worker *w, const struct sandbox_grant *g)
+feed(struct slot *s, struct task *t)
+{
+	struct shelf *sh = s->shelf;
+
+	s->held = !is_plain(sh);
+	if (++sh->busy > sh->peak)
+		sh->peak = sh->busy;
+	task_feed(t, s);
+}
+
+static void
+slot_add(struct worker *w, struct shelf *sh, const struct sandbox_grant *g)
 {
 	struct slot *s = xcalloc(1, sizeof(*s));
-	struct task *t = TAILQ_FIRST(&w->hungry);
+	struct task *t = TAILQ_FIRST(&sh->hungry);
 	struct err err;
 
 	s->box = box_adopt(g, &err);
@@ -128,17 +250,18 @@ slot_add(struct worker *w, const struct sandbox_grant *g)
 		return;
 	}
 	s->worker = w;
+	s->shelf = sh;
 	s->serial = g->serial;
 	(void)uv_poll_init(&w->loop, &s->poll, box_fd(s->box));
 	s->poll.data = s;
 	(void)uv_poll_start(&s->poll, UV_READABLE, on_slot_readable);
-	if (!t) {
-		TAILQ_INSERT_TAIL(&w->ready, s, link);
-		w->n_ready++;
+	if (t) {
+		slots_forget(t);
+		feed(s, t);
 		return;
 	}
-	slots_forget(w, t);
-	task_feed(t, s);
+	TAILQ_INSERT_TAIL(&sh->ready, s, link);
+	sh->n_ready++;
 }
 
 void
@@ -156,28 +279,84 @@ slot_mute(struct slot *s)
 
 /* ---- for tasks ---- */
 
+/* Of whose interpreter the task can be a fork; NULL: of none. */
+static struct shelf *
+shelf_of(struct worker *w, const struct task *t)
+{
+	struct shelf *sh;
+
+	if (!t->lang->fork || !*t->id || t->spec->n_args > 0 ||
+	    t->spec->n_env > 0 || t->lang->compile.n > 0)
+		return NULL;
+	sh = shelf_find(w, t->lang->name);
+	if (!sh)
+		sh = shelf_new(w, t->lang->name);
+	sh->used_ms = clock_mono_ms();
+	return sh;
+}
+
+static void
+take_from(struct shelf *sh, struct task *t)
+{
+	struct slot *s = TAILQ_FIRST(&sh->ready);
+
+	if (s) {
+		TAILQ_REMOVE(&sh->ready, s, link);
+		sh->n_ready--;
+		feed(s, t);
+		return;
+	}
+	FAULT(worker_hungry);
+	t->shelf = sh;
+	TAILQ_INSERT_TAIL(&sh->hungry, t, hungry);
+	sh->n_hungry++;
+}
+
 void
 slots_get(struct worker *w, struct task *t)
 {
-	struct slot *s = TAILQ_FIRST(&w->ready);
+	struct shelf *sh = shelf_of(w, t);
 
-	if (s) {
-		TAILQ_REMOVE(&w->ready, s, link);
-		w->n_ready--;
-		task_feed(t, s);
-	} else {
-		FAULT(worker_hungry);
-		TAILQ_INSERT_TAIL(&w->hungry, t, hungry);
-		w->n_hungry++;
-	}
+	take_from(sh && (sh->works || sh->n_ready > 0) ? sh : w->plain, t);
 	slots_ask(w);
 }
 
 void
-slots_forget(struct worker *w, struct task *t)
+slots_forget(struct task *t)
 {
-	TAILQ_REMOVE(&w->hungry, t, hungry);
-	w->n_hungry--;
+	TAILQ_REMOVE(&t->shelf->hungry, t, hungry);
+	t->shelf->n_hungry--;
+	t->shelf = NULL;
+}
+
+void
+slots_give_up(struct worker *w)
+{
+	struct task *t, *next;
+
+	for (t = TAILQ_FIRST(&w->plain->hungry); t; t = next) {
+		next = TAILQ_NEXT(t, hungry);
+		if (!*t->id)
+			continue; /* a canary waits for better times */
+		t->given_back = true;
+		task_kill(t, REASON_cancelled);
+	}
+}
+
+/* More than is needed is let go, half of it at a time. */
+void
+slots_look(struct worker *w)
+{
+	struct shelf *sh;
+
+	LIST_FOREACH (sh, &w->shelves, link) {
+		sh->peak -= (sh->peak - sh->busy) / 2;
+		if (is_plain(sh))
+			continue;
+		for (size_t n = spare(w, sh); sh->n_ready > 2 * n;)
+			slot_end(TAILQ_LAST(&sh->ready, slot_queue));
+	}
+	slots_ask(w);
 }
 
 void
@@ -191,11 +370,16 @@ void
 slots_renew(struct worker *w)
 {
 	struct slot *s, *next;
+	struct shelf *sh;
 
-	w->stale = w->asked;
-	for (s = TAILQ_FIRST(&w->ready); s; s = next) {
-		next = TAILQ_NEXT(s, link);
-		slot_end(s);
+	LIST_FOREACH (sh, &w->shelves, link) {
+		sh->stale = sh->asked;
+		sh->works = false;
+		sh->retry_ms = 0;
+		for (s = TAILQ_FIRST(&sh->ready); s; s = next) {
+			next = TAILQ_NEXT(s, link);
+			slot_end(s);
+		}
 	}
 	slots_ask(w);
 }
@@ -208,34 +392,60 @@ on_slot(struct worker *w, struct msg *m, const struct wire *said)
 	struct sandbox_grant g = {
 		.n_fds = m->n_fds, .serial = said->number, .mask = said->mask
 	};
+	struct shelf *sh = shelf_find(w, said->kind);
 
-	if (m->n_fds > SANDBOX_FDS_MAX)
+	if (m->n_fds > SANDBOX_FDS_MAX || !sh)
 		return;
 	for (size_t i = 0; i < m->n_fds; i++)
 		g.fds[i] = steal_fd(&m->fds[i]);
-	if (w->asked > 0)
-		w->asked--;
-	if (w->stale > 0) {
-		w->stale--;
+	if (sh->asked > 0)
+		sh->asked--;
+	if (sh->stale > 0) {
+		sh->stale--;
 		for (size_t i = 0; i < g.n_fds; i++)
 			(void)close(g.fds[i]);
 		tell_number(WIRE_DONE, g.serial);
 		slots_ask(w);
 		return;
 	}
-	slot_add(w, &g);
+	sh->works = true;
+	slot_add(w, sh, &g);
 }
 
-/* The node cannot make sandboxes: what waits is better off elsewhere. */
+/* Then its jobs start afresh, as those of any other language. */
 static void
-on_no_slot(struct worker *w, const char *why)
+kind_failed(struct worker *w, struct shelf *sh)
 {
-	if (w->asked > 0)
-		w->asked--;
-	if (w->stale > 0)
-		w->stale--;
-	log_err(NULL, "no sandbox: %s", why);
-	fetch_pause(w, NO_SLOT_PAUSE_MS);
+	struct task *t;
+
+	sh->works = false;
+	sh->retry_ms = clock_mono_ms() + RETRY_MS;
+	while ((t = TAILQ_FIRST(&sh->hungry))) {
+		slots_forget(t);
+		take_from(w->plain, t);
+	}
+	slots_ask(w);
+}
+
+/* Without plain ones the node is of no use: what waits is better off elsewhere.
+ */
+static void
+on_no_slot(struct worker *w, const struct wire *said)
+{
+	struct shelf *sh = shelf_find(w, said->kind);
+
+	if (!sh)
+		return;
+	if (sh->asked > 0)
+		sh->asked--;
+	if (sh->stale > 0)
+		sh->stale--;
+	log_err(NULL, "no sandbox: %s|kind=%s", said->text,
+	    is_plain(sh) ? "plain" : sh->kind);
+	if (is_plain(sh))
+		fetch_pause(w, NO_SLOT_PAUSE_MS);
+	else
+		kind_failed(w, sh);
 }
 
 static void
@@ -255,7 +465,7 @@ on_wire(uv_poll_t *p, int status, int events)
 		else if (said.type == WIRE_SLOT)
 			on_slot(w, m, &said);
 		else if (said.type == WIRE_NO_SLOT)
-			on_no_slot(w, said.text);
+			on_no_slot(w, &said);
 		else if (said.type == WIRE_CAN)
 			worker_set_can(w, said.text);
 		msg_close_fds(m);
@@ -270,8 +480,19 @@ on_wire(uv_poll_t *p, int status, int events)
 void
 slots_start(struct worker *w)
 {
-	TAILQ_INIT(&w->ready);
-	TAILQ_INIT(&w->hungry);
+	auto_free char *names = xstrdup(w->settings.worker_forked);
+	char *save;
+
+	LIST_INIT(&w->shelves);
+	w->plain = shelf_new(w, "");
+	for (const char *name = strtok_r(names, " ,", &save); name;
+	     name = strtok_r(NULL, " ,", &save)) {
+		const struct lang *l = lang_find(w->registry->langs, name);
+
+		if (l && l->fork && lang_installed(l, NULL) &&
+		    !shelf_find(w, l->name))
+			shelf_new(w, l->name)->always = true;
+	}
 	(void)uv_poll_init(&w->loop, &w->wire, WIRE_FD);
 	w->wire.data = w;
 	(void)uv_poll_start(&w->wire, UV_READABLE, on_wire);

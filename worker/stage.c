@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "environment.h"
 #include "io.h"
 #include "lang.h"
 #include "sandbox.h"
@@ -57,66 +58,6 @@ stage_files(struct task *t, struct err *err)
 	    t->spec->code.len, err);
 }
 
-/* ---- environment: later settings of a name win ---- */
-
-struct environment {
-	char **items; /* owned "NAME=value", ended by NULL */
-	size_t n;
-};
-
-static void
-env_set(struct environment *e, const char *name, const char *value)
-{
-	size_t len = strlen(name);
-	char *text;
-	size_t i;
-
-	if (asprintf(&text, "%s=%s", name, value) < 0)
-		abort();
-	for (i = 0; i < e->n; i++)
-		if (strncmp(e->items[i], name, len) == 0 &&
-		    e->items[i][len] == '=')
-			break;
-	if (i < e->n) {
-		free(e->items[i]);
-	} else {
-		e->items = xreallocarray(e->items, e->n + 2, sizeof(char *));
-		e->items[++e->n] = NULL;
-	}
-	e->items[i] = text;
-}
-
-static void
-env_fill(struct environment *e, const struct task *t)
-{
-	static const struct lang_pair base[] = {
-		{ (char *)(uintptr_t) "PATH", (char *)(uintptr_t)LANG_PATH },
-		{ (char *)(uintptr_t) "HOME", (char *)(uintptr_t) "/root" },
-		{ (char *)(uintptr_t) "USER", (char *)(uintptr_t) "root" },
-		{ (char *)(uintptr_t) "LOGNAME", (char *)(uintptr_t) "root" },
-		{ (char *)(uintptr_t) "TMPDIR", (char *)(uintptr_t) "/tmp" },
-	};
-	const struct lang *l = t->lang;
-
-	for (size_t i = 0; i < ARRAY_LEN(base); i++)
-		env_set(e, base[i].name, base[i].value);
-	env_set(e, "LANG", l->locale);
-	for (size_t i = 0; i < l->caches.n; i++)
-		env_set(e, l->caches.items[i].name, l->caches.items[i].value);
-	for (size_t i = 0; i < l->env.n; i++)
-		env_set(e, l->env.items[i].name, l->env.items[i].value);
-	for (size_t i = 0; i < t->spec->n_env; i++)
-		env_set(e, t->spec->env[i].name, t->spec->env[i].value);
-}
-
-static void
-env_done(struct environment *e)
-{
-	for (size_t i = 0; i < e->n; i++)
-		free(e->items[i]);
-	free(e->items);
-}
-
 /* The program's input is a sealed file: it cannot block, nor be written to. */
 static int
 open_input(const struct task *t, bool with_input, struct err *err)
@@ -128,6 +69,14 @@ open_input(const struct task *t, bool with_input, struct err *err)
 		return io_memfd_sealed("stdin", in->data, in->len, err);
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return fd >= 0 ? fd : err_errno(err, "open /dev/null");
+}
+
+static void
+env_fill(struct environment *e, const struct task *t)
+{
+	env_of_lang(e, t->lang);
+	for (size_t i = 0; i < t->spec->n_env; i++)
+		env_set(e, t->spec->env[i].name, t->spec->env[i].value);
 }
 
 int
@@ -145,12 +94,14 @@ stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 
 	if (in < 0)
 		return -1;
-	for (size_t i = 0; i < argv->n; i++)
-		words[n++] = argv->items[i];
-	for (size_t i = 0; i < n_args; i++)
-		words[n++] = s->args[i];
-	env_fill(&env, t);
-	cmd.env = (const char *const *)env.items;
+	if (!t->slot->held) {
+		for (size_t i = 0; i < argv->n; i++)
+			words[n++] = argv->items[i];
+		for (size_t i = 0; i < n_args; i++)
+			words[n++] = s->args[i];
+		env_fill(&env, t);
+	}
+	cmd.env = env_words(&env);
 	if (t->lang->limit_address_space)
 		cmd.address_space = ((uint64_t)s->memory_mb << 20) +
 				    ADDRESS_SPACE_SLACK;

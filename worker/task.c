@@ -319,7 +319,7 @@ void
 task_kill(struct task *t, enum job_reason reason)
 {
 	if (t->phase == TASK_HUNGRY) {
-		slots_forget(t->worker, t);
+		slots_forget(t);
 		fail(t, reason, "cancelled before it started");
 		return;
 	}

@@ -20,6 +20,7 @@ struct registry;
 struct lang;
 struct lang_list;
 struct slot;
+struct shelf;
 struct task;
 
 enum task_phase {
@@ -54,7 +55,8 @@ struct task {
 	char lease[96];
 	char log_id[80]; /* "job=..." */
 	enum task_phase phase;
-	struct slot *slot; /* NULL before and after */
+	struct slot *slot;   /* NULL before and after */
+	struct shelf *shelf; /* where it waits while hungry */
 	struct job_result result;
 	struct task_stream out, err;
 	uv_timer_t deadline;  /* wall limit of the step, or a grace */

@@ -3,14 +3,14 @@
  * wire.h - what the worker master and its worker processes say to each other,
  * as msg.h packets over one SOCK_SEQPACKET pair a worker.
  *
- * The master is privileged and parses nothing else: three fixed messages and a
- * list of names that it only stores and hands on.
+ * The master is privileged and parses nothing else: fixed messages, and names
+ * that it looks up, or only stores and hands on.
  */
 #include <stdbool.h>
 #include <stdint.h>
 
 enum wire_type {
-	/* worker -> master: u32 n more sandboxes, please */
+	/* worker -> master: u32 n, str kind: n more sandboxes, please */
 	WIRE_WANT = 1,
 	/* worker -> master: u32 serial; that sandbox is used up */
 	WIRE_DONE,
@@ -20,11 +20,16 @@ enum wire_type {
 	WIRE_CAN,
 	/* worker -> master: str instance whose jobs were given back */
 	WIRE_ABANDONED,
-	/* master -> worker: u32 serial, u32 mask; fds: struct sandbox_grant */
+	/* master -> worker: u32 serial, u32 mask, str kind; fds: the grant */
 	WIRE_SLOT,
-	/* master -> worker: str why; the sandbox that was wanted cannot be */
+	/* master -> worker: str kind, str why; what was wanted cannot be */
 	WIRE_NO_SLOT,
 };
+
+/*
+ * A kind of sandbox is the name of the language whose interpreter it is a fork
+ * of, or "" for one without.
+ */
 
 /* The descriptor of the pair in a worker process. */
 enum { WIRE_FD = 3 };
@@ -36,7 +41,8 @@ struct wire {
 	enum wire_type type;
 	uint32_t number; /* n or serial */
 	uint32_t mask;
-	const char *text; /* borrowed from the message */
+	const char *kind; /* borrowed from the message, as is text */
+	const char *text;
 };
 /* False for a message that is none of them, to the last byte. */
 bool wire_read(const struct msg *m, struct wire *ret_wire);

@@ -51,11 +51,8 @@ struct worker {
 
 	/* slots.c */
 	uv_poll_t wire;
-	TAILQ_HEAD(slot_queue, slot) ready;
-	TAILQ_HEAD(task_queue, task) hungry; /* tasks that wait for a sandbox */
-	size_t n_ready, n_hungry;
-	size_t asked; /* sandboxes asked for and not yet here */
-	size_t stale; /* of those: asked for before a reload */
+	LIST_HEAD(shelf_list, shelf) shelves; /* the plain one is the last */
+	struct shelf *plain;
 
 	/* task.c */
 	LIST_HEAD(task_list, task) tasks;
@@ -85,7 +82,17 @@ void slots_start(struct worker *w);
 void slots_ask(struct worker *w);
 /* A ready sandbox for the task now, or task_feed() later. */
 void slots_get(struct worker *w, struct task *t);
-void slots_forget(struct worker *w, struct task *t);
+void slots_forget(struct task *t);
+/* Jobs that wait for a sandbox are better off elsewhere. */
+void slots_give_up(struct worker *w);
+/* Now and then: as many are kept ready as were needed of late. */
+void slots_look(struct worker *w);
+struct slot_counts {
+	size_t ready;  /* sandboxes */
+	size_t asked;  /* for, and not here yet */
+	size_t hungry; /* tasks that wait for one */
+};
+struct slot_counts slots_count(const struct worker *w);
 /* Back to the master, to be destroyed. */
 void slots_put(struct worker *w, struct slot *s);
 /* After a reload: those that are ready show the old files. */
@@ -99,6 +106,8 @@ struct slot {
 	struct worker *worker;
 	struct task *task; /* NULL while ready */
 	struct box *box;   /* owned; NULL once put back */
+	struct shelf *shelf;
+	bool held; /* a job of its language goes on in its interpreter */
 	uv_poll_t poll;
 	unsigned serial;
 };

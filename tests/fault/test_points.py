@@ -64,13 +64,6 @@ class FaultFarm(Farm):
             self.start(name)
         return dead
 
-    def inits(self):
-        master = self.procs["worker"].pid
-        with contextlib.suppress(FileNotFoundError):
-            children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
-            return [int(p) for p in children if int(p) not in self.workers()]
-        return []
-
     def sandboxes(self):
         return len(list(pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("s*")))
 
@@ -168,7 +161,13 @@ def restart_scheduler(farm):
     farm.start("scheduler")
 
 
+def look_at_the_host_again(farm):
+    """Nests show what was there when they were made: new ones are."""
+    farm.procs["worker"].send_signal(signal.SIGHUP)
+
+
 TRIGGERS = {
+    "master_cloned": look_at_the_host_again,
     "worker_starting": kill_a_worker,
     "worker_abandoned": kill_a_worker,
     "worker_giving_back": kill_sandboxes,

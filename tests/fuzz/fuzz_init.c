@@ -11,18 +11,6 @@
 #include "plan.h"
 #include "proto.h"
 
-static void
-put_words(struct msg_out *o, const char *const *words)
-{
-	uint32_t n = 0;
-
-	while (words[n])
-		n++;
-	msg_put_u32(o, n);
-	for (uint32_t i = 0; i < n; i++)
-		msg_put_str(o, words[i]);
-}
-
 /* As init_setup() goes through them. */
 static bool
 plan_again(const struct msg *m, struct msg_out *o)
@@ -62,17 +50,34 @@ put_again(const struct msg *m, struct msg_out *o)
 }
 
 static bool
+command_again(const struct init_command *c, struct msg_out *o)
+{
+	msg_put_strs(o, c->argv);
+	msg_put_strs(o, c->env);
+	msg_put_u64(o, c->address_space);
+	return true;
+}
+
+static bool
 run_again(const struct msg *m, struct msg_out *o)
 {
 	static struct init_command c;
 
 	if (!init_read_run(m, &c))
 		return false;
-	must(c.argv[0] && m->n_fds == 3);
-	put_words(o, c.argv);
-	put_words(o, c.env);
-	msg_put_u64(o, c.address_space);
-	return true;
+	must(m->n_fds == 3);
+	return command_again(&c, o);
+}
+
+static bool
+hold_again(const struct msg *m, struct msg_out *o)
+{
+	static struct init_command c;
+
+	if (!init_read_hold(m, &c))
+		return false;
+	must(c.argv[0] && m->n_fds == HOLD_LIBRARY_FD + 1);
+	return command_again(&c, o);
 }
 
 static bool
@@ -95,6 +100,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		[PROTO_SETUP] = plan_again,
 		[PROTO_PUT] = put_again,
 		[PROTO_RUN] = run_again,
+		[PROTO_HOLD] = hold_again,
 		[PROTO_COLLECT] = collect_again,
 	};
 	static unsigned char body[MSG_MAX];

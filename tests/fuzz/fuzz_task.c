@@ -107,7 +107,7 @@ give_slot(const struct world *world)
 {
 	/* The control socket, then files 0, 5 and 7 of enum cg_file. */
 	const uint32_t mask = 1 | 2U << 0 | 2U << 5 | 2U << 7;
-	unsigned char body[16];
+	unsigned char body[32];
 	struct msg_out o = { .data = body };
 	int fds[4], init = init_make(&fds[0]);
 	struct err err;
@@ -115,6 +115,7 @@ give_slot(const struct world *world)
 	memcpy(fds + 1, world->files, sizeof(world->files));
 	msg_put_u32(&o, 1);
 	msg_put_u32(&o, mask);
+	msg_put_str(&o, "");
 	must(msg_send(world->master, WIRE_SLOT, &o, fds, 4, &err) == 0);
 	(void)close(fds[0]);
 	return init;
@@ -201,7 +202,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	start(world, feed_u8(&f), &done);
 	init = give_slot(world);
 	turn(world, init);
-	must(w->n_hungry == 0);
+	must(slots_count(w).hungry == 0);
 	while (f.left > 0)
 		if (init_say(init, &f) < 0)
 			turn(world, init);
@@ -212,7 +213,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		turn(world, -1);
 	turn(world, -1);
 	must(done == 1);
-	must(LIST_EMPTY(&w->tasks) && TAILQ_EMPTY(&w->ready));
+	must(LIST_EMPTY(&w->tasks) && slots_count(w).ready == 0);
 	must(w->registry->refs == 0);
 	must(fuzz_free_fds() == before);
 	return 0;

@@ -14,18 +14,25 @@ write_again(const struct wire *w, struct msg_out *o)
 {
 	switch (w->type) {
 	case WIRE_WANT:
+		msg_put_u32(o, w->number);
+		msg_put_str(o, w->kind);
+		break;
 	case WIRE_DONE:
 	case WIRE_KILL:
 		msg_put_u32(o, w->number);
 		break;
 	case WIRE_CAN:
 	case WIRE_ABANDONED:
+		msg_put_str(o, w->text);
+		break;
 	case WIRE_NO_SLOT:
+		msg_put_str(o, w->kind);
 		msg_put_str(o, w->text);
 		break;
 	case WIRE_SLOT:
 		msg_put_u32(o, w->number);
 		msg_put_u32(o, w->mask);
+		msg_put_str(o, w->kind);
 		break;
 	}
 }

@@ -15,6 +15,7 @@ import os
 import pathlib
 import pwd
 import re
+import re
 import shutil
 import signal
 import socket
@@ -301,6 +302,17 @@ class Farm:
             with contextlib.suppress(OSError):
                 if b"--child" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
+        return found
+
+    def inits(self):
+        """Pids of the first processes of sandboxes, those of dead ones not counted."""
+        found = []
+        for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("s*/cgroup.procs"):
+            with contextlib.suppress(OSError):
+                for pid in map(int, procs.read_text().split()):
+                    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                    if re.search(r"^NSpid:.*\t1$", status, re.M) and "State:\tZ" not in status:
+                        found.append(pid)
         return found
 
     # ---- talking to it ----

@@ -86,10 +86,43 @@ collect(struct box *b, struct count *c)
 		c->reads += 56; /* all names of flip.c, each file or not */
 }
 
-static struct box *
-start(struct sandbox_host *h, struct sandbox **ret_sb, const char *flip_path)
+static bool
+readable(int fd)
 {
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, WAIT_MS) > 0;
+}
+
+static struct sandbox_nest *
+open_nest(struct sandbox_host *h)
+{
+	struct err err = { .msg = "" };
+	struct sandbox_nest *n = sandbox_nest_open(h, 1, NULL, &err);
+
+	if (!n || !readable(sandbox_nest_fd(n)) ||
+	    sandbox_nest_poll_ready(n, &err) != 1)
+		stop("nest", &err);
+	return n;
+}
+
+static struct sandbox *
+launch(struct sandbox_nest *n)
+{
+	struct err err = { .msg = "" };
+	struct sandbox *sb = sandbox_launch(n, 2, &err);
+	int r = sb ? 0 : -1;
+
+	while (r == 0 && readable(sandbox_fd(sb)))
+		r = sandbox_poll_ready(sb, &err);
+	if (r != 1)
+		stop("launch", &err);
+	return sb;
+}
+
+static struct box *
+start(struct sandbox *sb, const char *flip_path)
+{
 	const struct box_limits limits = {
 		.memory_bytes = 256 << 20, .pids = 32, .vcpu = 4
 	};
@@ -107,13 +140,7 @@ start(struct sandbox_host *h, struct sandbox **ret_sb, const char *flip_path)
 	buf_init(&program, 8 << 20);
 	if (io_read_file(AT_FDCWD, flip_path, &program, &err) < 0)
 		stop("read flip", &err);
-	*ret_sb = sandbox_launch(h, 1, &err);
-	if (!*ret_sb)
-		stop("launch", &err);
-	p.fd = sandbox_fd(*ret_sb);
-	if (poll(&p, 1, WAIT_MS) <= 0 || sandbox_poll_ready(*ret_sb, &err) != 1)
-		stop("set-up", &err);
-	sandbox_grant(*ret_sb, &g);
+	sandbox_grant(sb, &g);
 	for (size_t i = 0; i < g.n_fds; i++)
 		g.fds[i] = dup(g.fds[i]);
 	b = box_adopt(&g, &err);
@@ -139,6 +166,7 @@ main(int argc, char **argv)
 	};
 	struct count c = { .reads = 0 };
 	struct sandbox_host *h;
+	struct sandbox_nest *n;
 	struct sandbox *sb;
 	struct box *b;
 	struct err err;
@@ -148,15 +176,18 @@ main(int argc, char **argv)
 	cfg.skeleton = argv[1];
 	cfg.cgroup = argv[2];
 	cfg.paths = argv[3];
-	cfg.init = argv[4];
+	cfg.libexec = argv[4];
 	h = sandbox_host_open(&cfg, &err);
 	if (!h)
 		stop("open", &err);
-	b = start(h, &sb, argv[5]);
+	n = open_nest(h);
+	sb = launch(n);
+	b = start(sb, argv[5]);
 	while (c.reads < strtol(argv[6], NULL, 10) && c.other == 0)
 		collect(b, &c);
 	box_free(b);
 	sandbox_free(sb);
+	sandbox_nest_close(n);
 	sandbox_host_close(h);
 	(void)printf("%ld %ld %ld %ld\n", c.reads, c.own, c.other, c.empty);
 	return 0;

@@ -30,7 +30,7 @@ def test_init_alone_holds_when_names_are_swapped_while_it_reads(folder, flip):
     """Six processes flip files with links, FIFOs and folders during 100,000 reads: the second line, without the first."""
     race = build(folder, "race.c", libs=True)
     (folder / "etc").mkdir()
-    r = subprocess.run([race, folder / "etc", folder.name, ROOT / "conf/sandbox.paths", BUILD / "sandbox-init", flip, "100000"],
+    r = subprocess.run([race, folder / "etc", folder.name, ROOT / "conf/sandbox.paths", BUILD, flip, "100000"],
                        capture_output=True, text=True, timeout=100)
     assert r.returncode == 0, r.stderr
     reads, own, other, _ = map(int, r.stdout.split())

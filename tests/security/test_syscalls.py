@@ -186,14 +186,15 @@ for who, pid in (("init", 1), ("sibling", child)):
     pidfd = os.pidfd_open(pid)
     attempt(who + " pidfd_getfd", lambda: call("syscall", 438, pidfd, 0, 0))
     attempt(who + " kcmp", lambda: call("syscall", 312, pid, os.getpid(), 1, 0, 0))
-for name in ("mem", "environ", "maps", "auxv", "stack", "syscall", "pagemap", "map_files", "fdinfo/3"):
+control = max(n for n in range(3, 999) if os.path.lexists(f"/proc/1/fd/{n}"))
+for name in ("mem", "environ", "maps", "auxv", "stack", "syscall", "pagemap", "map_files", f"fdinfo/{control}"):
     attempt("init " + name, lambda: os.listdir(f"/proc/1/{name}") if name == "map_files"
             else os.read(os.open(f"/proc/1/{name}", os.O_RDONLY), 8).hex())
-for name in ("root", "cwd", "exe", "fd/3", "fd/0", "ns/mnt", "ns/user", "ns/net"):
+for name in ("root", "cwd", "exe", f"fd/{control}", "fd/0", "ns/mnt", "ns/user", "ns/net"):
     attempt("init link " + name, lambda: os.readlink(f"/proc/1/{name}"))
 attempt("init root", lambda: os.listdir("/proc/1/root/"))
 attempt("init exe", lambda: os.open("/proc/1/exe", os.O_RDONLY))
-attempt("init control", lambda: os.open("/proc/1/fd/3", os.O_RDWR))
+attempt("init control", lambda: os.open(f"/proc/1/fd/{control}", os.O_RDWR))
 attempt("write init mem", lambda: os.open("/proc/1/mem", os.O_RDWR))
 os.kill(child, 9)
 ''')

@@ -15,23 +15,23 @@
 static const struct plan_tree trees[] = { { "/usr" }, { "/etc" } };
 static const struct plan_link links[] = { { "/bin", "usr/bin" } };
 
+static const struct plan_input input = {
+	.trees = trees,
+	.n_trees = 2,
+	.links = links,
+	.n_links = 1,
+	.n_filters = 2,
+	.disk_mb = 64,
+	.inodes = 1000,
+	.files = 256,
+	.file_mb = 16,
+	.hostname = "unsb-vm-00042",
+};
+
 static void
 build(struct plan *p)
 {
-	const struct plan_input in = {
-		.trees = trees,
-		.n_trees = 2,
-		.links = links,
-		.n_links = 1,
-		.n_filters = 2,
-		.disk_mb = 64,
-		.inodes = 1000,
-		.files = 256,
-		.file_mb = 16,
-		.hostname = "unsb-vm-00042",
-	};
-
-	plan_build(p, &in);
+	plan_build(p, &input);
 }
 
 /* Position of the first operation of that kind with that destination. */
@@ -71,18 +71,51 @@ test_each_tree_gets_a_layer_of_its_own(void **state)
 	(void)state;
 	build(&p);
 	for (size_t i = 0; i < 2; i++) {
-		char lower[32], dst[32];
-		size_t tree, overlay, gone;
+		char lower[48], upper[48], dst[32];
+		size_t overlay;
 
-		(void)snprintf(lower, sizeof(lower), "/tmp/lower%zu", i);
+		(void)snprintf(lower, sizeof(lower), "lowerdir=/lower/%zu,", i);
+		(void)snprintf(
+		    upper, sizeof(upper), "upperdir=/tmp/upper%zu,", i);
+		(void)snprintf(dst, sizeof(dst), "/tmp/root%s", trees[i].dst);
+		overlay = where(&p, OP_OVERLAY, dst);
+		assert_true(overlay < where(&p, OP_PIVOT, "/tmp/root"));
+		assert_non_null(strstr(p.ops[overlay].data, lower));
+		assert_non_null(strstr(p.ops[overlay].data, upper));
+	}
+	plan_done(&p);
+}
+
+static void
+test_a_nest_has_the_trees_and_a_whole_proc(void **state)
+{
+	struct plan p;
+	struct plan_input in = input;
+
+	(void)state;
+	in.file = "main.py";
+	plan_build_nest(&p, &in);
+	for (size_t i = 0; i < 2; i++) {
+		char lower[48], dst[32];
+		size_t tree, bind;
+
+		(void)snprintf(lower, sizeof(lower), "/tmp/root/lower/%zu", i);
 		(void)snprintf(dst, sizeof(dst), "/tmp/root%s", trees[i].dst);
 		tree = where(&p, OP_TREE, lower);
-		overlay = where(&p, OP_OVERLAY, dst);
-		gone = where(&p, OP_UNMOUNT, lower);
-		assert_true(tree < overlay && overlay < gone && gone < p.n);
+		bind = where(&p, OP_BIND, dst);
+		assert_true(tree < bind && bind < p.n);
 		assert_int_equal(p.ops[tree].fd, i);
-		assert_non_null(strstr(p.ops[overlay].data, lower));
+		assert_string_equal(p.ops[bind].src, lower);
 	}
+	assert_true(where(&p, OP_FILE, "/tmp/root/tmp/main.py") < p.n);
+	assert_true(where(&p, OP_PROC, "/tmp/root/proc") <
+		    where(&p, OP_PIVOT, "/tmp/root"));
+	/* A masked /proc would keep its sandboxes from having their own. */
+	for (size_t i = 0; i < p.n; i++)
+		assert_true(p.ops[i].kind != OP_MASK &&
+			    p.ops[i].kind != OP_READONLY &&
+			    p.ops[i].kind != OP_OVERLAY);
+	assert_int_equal(p.ops[p.n - 1].kind, OP_NONEWPRIVS);
 	plan_done(&p);
 }
 
@@ -193,6 +226,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_host_is_let_go_before_rights_are),
 		cmocka_unit_test(test_each_tree_gets_a_layer_of_its_own),
+		cmocka_unit_test(test_a_nest_has_the_trees_and_a_whole_proc),
 		cmocka_unit_test(test_the_writable_space_is_limited),
 		cmocka_unit_test(test_secrets_of_proc_are_masked),
 		cmocka_unit_test(test_only_harmless_devices_are_there),

@@ -1,0 +1,289 @@
+/*
+ * hold.c - sandbox-hold.so: holds an interpreter just before it reads its
+ * program, and forks it there.
+ *
+ * Loaded by LD_PRELOAD into the interpreter that a nest starts.  The first time
+ * the interpreter opens the program's file, everything that comes before in a
+ * fresh start has been done, and nothing of what follows.  There we stop,
+ * tell the launcher, and serve its FORKs.  The first process of a sandbox is a
+ * fork of us and serves as its init; the job is a fork of that, in which the
+ * open() finally happens, on the sandbox's own file.
+ *
+ * The interpreter must have one thread: others would not be there in a fork.
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "init.h"
+#include "msg.h"
+#include "proto.h"
+
+enum { OUT_OF_THE_WAY = 200, PATH_ROOM = 256, CODE_ROOM = 4096 };
+
+static char held_file[PATH_ROOM]; /* "": nothing is to be held, or it was */
+static char held_code[CODE_ROOM];
+static struct init nest = { .control = -1, .signals = -1 };
+static jmp_buf going_on;
+static sigset_t mask_before;
+static struct msg packet;
+
+/* ---- before main() ---- */
+
+/* Out of the environment, and out of /proc/self/environ: it is the last one. */
+static void
+drop_variable(void)
+{
+	char **e = environ;
+
+	while (*e && strncmp(*e, HOLD_VARIABLE, sizeof(HOLD_VARIABLE) - 1) != 0)
+		e++;
+	if (!*e)
+		return;
+	memset(*e, 0, strlen(*e));
+	*e = NULL;
+}
+
+/* The first message says what is to be held. */
+static int
+read_program(void)
+{
+	struct msg_in in;
+	struct err err;
+
+	if (msg_recv(nest.control, &packet, &err) <= 0 ||
+	    packet.hdr.type != PROTO_PROGRAM)
+		return -1;
+	msg_in_init(&in, &packet);
+	(void)snprintf(held_file, sizeof(held_file), "%s", msg_get_str(&in));
+	(void)snprintf(held_code, sizeof(held_code), "%s", msg_get_str(&in));
+	return msg_in_done(&in) ? 0 : -1;
+}
+
+__attribute__((constructor)) static void
+begin(void)
+{
+	drop_variable();
+	nest.control = fcntl(HOLD_CONTROL_FD, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
+	(void)close(HOLD_CONTROL_FD);
+	(void)close(HOLD_LIBRARY_FD);
+	if (nest.control < 0 || read_program() < 0)
+		_exit(1);
+}
+
+/* ---- the nest's side ---- */
+
+static bool
+one_thread(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void)closedir(d);
+	return n == 3; /* ., .. and us */
+}
+
+/* The functions that Python exports, as far as they are needed here. */
+struct python {
+	int (*ensure)(void);
+	void (*release)(int);
+	int (*run)(const char *);
+	void *(*module)(const char *);
+	void *(*dict)(void *);
+	int (*is_tracked)(void *);
+	void (*untrack)(void *), (*track)(void *);
+};
+
+static bool
+find_python(struct python *ret_py)
+{
+	const struct {
+		const char *name;
+		void *to;
+	} all[] = {
+		{ "PyGILState_Ensure", &ret_py->ensure },
+		{ "PyGILState_Release", &ret_py->release },
+		{ "PyRun_SimpleString", &ret_py->run },
+		{ "PyImport_AddModule", &ret_py->module },
+		{ "PyModule_GetDict", &ret_py->dict },
+		{ "PyObject_GC_IsTracked", &ret_py->is_tracked },
+		{ "PyObject_GC_UnTrack", &ret_py->untrack },
+		{ "PyObject_GC_Track", &ret_py->track },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		*(void **)all[i].to = dlsym(RTLD_DEFAULT, all[i].name);
+		if (!*(void **)all[i].to)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What gc.freeze() took out of the collector's sight, as if it were new: the
+ * program's globals are to be collected at its end.
+ */
+static void
+thaw(const struct python *py, void *object)
+{
+	if (!py->is_tracked(object))
+		return;
+	py->untrack(object);
+	py->track(object);
+}
+
+static void
+run_code(void)
+{
+	struct python py;
+	void *main_module;
+	int state;
+
+	if (*held_code == '\0' || !find_python(&py))
+		return;
+	state = py.ensure();
+	(void)py.run(held_code);
+	main_module = py.module("__main__"); /* borrowed */
+	thaw(&py, main_module);
+	thaw(&py, py.dict(main_module));
+	py.release(state);
+}
+
+/* In the job's process, deep in the init of its sandbox. */
+static void
+go_on(void)
+{
+	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	longjmp(going_on, 1);
+}
+
+static void
+handle(void)
+{
+	struct signalfd_siginfo si;
+	struct err err;
+
+	(void)!read(nest.signals, &si, sizeof(si));
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	if (msg_recv(nest.control, &packet, &err) <= 0) {
+		if (err.sys == EAGAIN)
+			return;
+		_exit(0);
+	}
+	if (packet.hdr.type == PROTO_FORK)
+		init_fork(&nest, &packet);
+	msg_close_fds(&packet);
+}
+
+static _Noreturn void
+serve(void)
+{
+	struct pollfd p[2] = {
+		{ .fd = nest.control, .events = POLLIN },
+		{ .fd = nest.signals, .events = POLLIN },
+	};
+	struct err err;
+
+	if (!one_thread()) {
+		(void)err_set(&err, ERR_SANDBOX, 0, "it has threads");
+		init_tell_failure(&nest, &err);
+		_exit(1);
+	}
+	run_code();
+	if (msg_send(nest.control, PROTO_HELD, NULL, NULL, 0, &err) < 0)
+		_exit(1);
+	for (;;)
+		if (poll(p, 2, -1) > 0)
+			handle();
+}
+
+/* Returns in the job's process only. */
+static void
+hold(void)
+{
+	sigset_t all, child;
+
+	*held_file = '\0';
+	(void)sigfillset(&all);
+	(void)sigemptyset(&child);
+	(void)sigaddset(&child, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &all, &mask_before);
+	nest.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	nest.resume = go_on;
+	if (setjmp(going_on) == 0)
+		serve();
+	(void)sigprocmask(SIG_SETMASK, &mask_before, NULL);
+}
+
+/* ---- the ways to open a file ---- */
+
+static void
+opening(const char *path)
+{
+	static const char dir[] = "/tmp/"; /* where programs lie and run */
+
+	if (*held_file == '\0' || !path)
+		return;
+	if (strncmp(path, dir, sizeof(dir) - 1) == 0)
+		path += sizeof(dir) - 1;
+	if (strcmp(path, held_file) == 0)
+		hold();
+}
+
+static void *
+next(const char *name)
+{
+	void *f = dlsym(RTLD_NEXT, name);
+
+	if (!f)
+		_exit(1);
+	return f;
+}
+
+#define visible __attribute__((visibility("default")))
+#define OPEN(name)                                                             \
+	visible int name(const char *path, int flags, ...)                     \
+	{                                                                      \
+		static int (*real)(const char *, int, ...);                    \
+		va_list ap;                                                    \
+		mode_t mode;                                                   \
+                                                                               \
+		va_start(ap, flags);                                           \
+		mode = va_arg(ap, mode_t);                                     \
+		va_end(ap);                                                    \
+		opening(path);                                                 \
+		if (!real)                                                     \
+			*(void **)&real = next(#name);                         \
+		return real(path, flags, mode);                                \
+	}
+#define FOPEN(name)                                                            \
+	visible FILE *name(const char *path, const char *how)                  \
+	{                                                                      \
+		static FILE *(*real)(const char *, const char *);              \
+                                                                               \
+		opening(path);                                                 \
+		if (!real)                                                     \
+			*(void **)&real = next(#name);                         \
+		return real(path, how);                                        \
+	}
+OPEN(open)
+OPEN(open64)
+FOPEN(fopen)
+FOPEN(fopen64)

@@ -1,0 +1,25 @@
+#pragma once
+/* nest.h - a nest, between the files of this folder. */
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cgroup.h"
+#include "err.h"
+
+struct sandbox_host;
+struct sandbox_program;
+
+struct sandbox_nest {
+	struct sandbox_host *host;             /* borrowed */
+	const struct sandbox_program *program; /* borrowed; NULL: holds none */
+	struct cg_group group;
+	pid_t pid;
+	int pidfd;
+	int control; /* to its init */
+	int held;    /* to the program that it holds; -1 before */
+	int output;  /* what that writes goes here, and nobody reads it */
+	int range;
+};
+
+/* Asks for a sandbox whose control socket is a copy of control. */
+int nest_fork(const struct sandbox_nest *n, int control, struct err *err);

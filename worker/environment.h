@@ -1,0 +1,17 @@
+#pragma once
+/* environment.h - the environment of a program; later settings of a name win. */
+#include <stddef.h>
+
+struct lang;
+
+struct environment {
+	char **items; /* owned "NAME=value", ended by NULL; NULL when empty */
+	size_t n;
+};
+
+void env_set(struct environment *e, const char *name, const char *value);
+/* What every program of that language has. */
+void env_of_lang(struct environment *e, const struct lang *l);
+/* Ended by NULL; borrowed. */
+const char *const *env_words(const struct environment *e);
+void env_done(struct environment *e);
