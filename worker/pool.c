@@ -12,10 +12,11 @@
 #include "settings.h"
 
 enum {
-	WARM_MS = 10000,  /* a set-up that takes longer has failed */
-	LOOK_MS = 1000,   /* how often idle ones are looked for */
-	FORKS_MAX = 1000, /* of one nest: then its interpreter is replaced */
-	WANT_MAX = 4096,  /* sandboxes of one request */
+	WARM_MS = 10000,    /* a set-up that takes longer has failed */
+	LOOK_MS = 1000,     /* how often idle ones are looked for */
+	FORKS_MAX = 1000,   /* of one nest: then its interpreter is replaced */
+	WANT_MAX = 4096,    /* sandboxes of one request */
+	WAITING_MAX = 4096, /* sandboxes that wait for a nest */
 };
 
 enum unit_state { UNIT_WAITING, UNIT_WARMING, UNIT_GRANTED, UNIT_DYING };
@@ -69,6 +70,7 @@ struct pool {
 	unsigned next_serial;
 	LIST_HEAD(home_list, home) homes;
 	TAILQ_HEAD(unit_list, unit) units, waiting;
+	size_t n_waiting;
 	uv_timer_t look;
 	bool closing;
 };
@@ -223,6 +225,13 @@ on_unit_late(uv_timer_t *t)
 
 	unit_stop_ready(u);
 	unit_failed(u, "the set-up takes too long");
+}
+
+static void
+stop_waiting(struct unit *u)
+{
+	TAILQ_REMOVE(&u->pool->waiting, u, link);
+	u->pool->n_waiting--;
 }
 
 static void
@@ -473,7 +482,7 @@ settle(struct pool *p, struct unit *u)
 		h = home_open(p, u->kind, u->kinds, &err);
 	if (!h && err.code == ERR_BUSY && close_one(p))
 		return false;
-	TAILQ_REMOVE(&p->waiting, u, link);
+	stop_waiting(u);
 	if (!h) {
 		log_err(NULL, "cannot make a nest: %s", err.msg);
 		if (u->owner)
@@ -499,27 +508,33 @@ serve_waiting(struct pool *p)
 
 /* ---- for the owners ---- */
 
+static void
+wait_for_nest(struct pool *p, void *owner, const struct kind *kind)
+{
+	struct unit *u = xcalloc(1, sizeof(*u));
+
+	u->pool = p;
+	u->kind = kind;
+	u->kinds = kinds_ref(p->kinds);
+	u->owner = owner;
+	u->serial = ++p->next_serial;
+	TAILQ_INSERT_TAIL(&p->waiting, u, link);
+	p->n_waiting++;
+}
+
 void
 pool_want(struct pool *p, void *owner, const char *kind, unsigned n)
 {
 	const struct kind *k = kinds_find(p->kinds, kind);
 
-	for (unsigned i = 0; i < n && i < WANT_MAX; i++) {
-		struct unit *u;
-
-		if (!k || p->closing) {
+	for (unsigned i = 0; i < n && i < WANT_MAX; i++)
+		if (!k || p->closing)
 			p->hooks.on_failed(
 			    owner, kind, "no such kind of sandbox here");
-			continue;
-		}
-		u = xcalloc(1, sizeof(*u));
-		u->pool = p;
-		u->kind = k;
-		u->kinds = kinds_ref(p->kinds);
-		u->owner = owner;
-		u->serial = ++p->next_serial;
-		TAILQ_INSERT_TAIL(&p->waiting, u, link);
-	}
+		else if (p->n_waiting >= WAITING_MAX)
+			p->hooks.on_failed(owner, kind, "too many wait");
+		else
+			wait_for_nest(p, owner, k);
 	serve_waiting(p);
 }
 
@@ -561,7 +576,7 @@ pool_forget_owner(struct pool *p, const void *owner)
 	for (u = TAILQ_FIRST(&p->waiting); u; u = next) {
 		next = TAILQ_NEXT(u, link);
 		if (u->owner == owner) {
-			TAILQ_REMOVE(&p->waiting, u, link);
+			stop_waiting(u);
 			unit_drop(u);
 		}
 	}
@@ -651,7 +666,7 @@ pool_free(struct pool *p)
 		return;
 	p->closing = true;
 	while ((u = TAILQ_FIRST(&p->waiting))) {
-		TAILQ_REMOVE(&p->waiting, u, link);
+		stop_waiting(u);
 		unit_drop(u);
 	}
 	TAILQ_FOREACH (u, &p->units, link)
