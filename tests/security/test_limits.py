@@ -173,12 +173,12 @@ def test_many_processes_get_no_more_processor_than_one(one, vcpu):
 
 
 def test_a_worker_does_not_spin_while_the_dead_are_taken_away(one):
-    """init dies at once, the rest when its gigabyte is given back: meanwhile the worker has nothing to do."""
+    """init dies at once, the rest when its gigabytes are given back: meanwhile the worker has nothing to do."""
     hog = """
 import os
 for i in range(6):
     if os.fork() == 0:
-        a = bytearray(b"x") * (170 << 20)
+        a = bytearray(b"x") * (290 << 20)
         while True: pass
 os.wait()
 """
