@@ -16,6 +16,7 @@
 #include "attr.h"
 #include "buf.h"
 #include "cleanup.h"
+#include "clock_ns.h"
 #include "http.h"
 #include "mem.h"
 #include "secret.h"
@@ -59,15 +60,6 @@ struct client {
 	time_t signed_at;      /* MODE_GET: its one request's headers */
 	char headers[HEADERS_MAX];
 };
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
-}
 
 /* ---- one request ---- */
 

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock_ns.h"
 #include "hist.h"
 
 enum { OUT_MAX = 4096, LOOPS_MAX = 256 };
@@ -37,15 +38,6 @@ struct loop {
 	struct hist hist;
 	uint64_t failed;
 };
-
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* All of fd; what fits is kept and NUL-terminated. */
 static void
@@ -93,7 +85,7 @@ run_once(const struct options *o, int64_t *ret_ns)
 {
 	auto_close int in = -1, out = -1;
 	char said[OUT_MAX];
-	int64_t since = now_ns();
+	int64_t since = clock_ns();
 	int fds[2], status = -1;
 	pid_t pid;
 
@@ -109,7 +101,7 @@ run_once(const struct options *o, int64_t *ret_ns)
 	read_to_end(in, said);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	*ret_ns = now_ns() - since;
+	*ret_ns = clock_ns() - since;
 	return status == 0 && (!o->expect || strstr(said, o->expect));
 }
 
@@ -213,10 +205,10 @@ main(int argc, char **argv)
 		perror("bench-floor: mmap");
 		return 71;
 	}
-	since = now_ns();
+	since = clock_ns();
 	if (run_loops(&o, loops) < 0) {
 		(void)fputs("bench-floor: a loop died\n", stderr);
 		return 71;
 	}
-	return report(&o, loops, now_ns() - since);
+	return report(&o, loops, clock_ns() - since);
 }

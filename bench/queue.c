@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "attr.h"
+#include "clock_ns.h"
 #include "hist.h"
 #include "id.h"
 #include "mem.h"
@@ -52,15 +53,6 @@ fail(const char *what, const char *why)
 {
 	(void)fprintf(stderr, "bench-queue: %s: %s\n", what, why);
 	exit(70);
-}
-
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static void
@@ -166,11 +158,11 @@ measure(struct queue *q, long n)
 {
 	for (long i = 0; i < n; i++)
 		for (int s = 0; s < STEP__COUNT; s++) {
-			int64_t since = now_ns();
+			int64_t since = clock_ns();
 
 			steps[s](q);
 			settle(q);
-			hist_add(&q->hist[s], now_ns() - since);
+			hist_add(&q->hist[s], clock_ns() - since);
 		}
 }
 

@@ -33,6 +33,9 @@ void fuzz_folder_remove(pid_t pid);
 /* Removes what is below it. */
 void fuzz_folder_clear(const char *dir);
 
+/* What is said on stderr goes nowhere; descriptor 2 stays the sanitizers'. */
+void fuzz_be_silent(void);
+
 /* Takes an input apart from its beginning; at its end all reads give 0. */
 struct feed {
 	const uint8_t *p;

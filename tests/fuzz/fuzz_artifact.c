@@ -57,19 +57,6 @@ make_world(const char *dir, char ret_inside[256], char ret_outside[256])
 	must(symlink("../outside/precious", path) == 0);
 }
 
-static void
-be_silent(void)
-{
-	static bool done;
-	int fd = done ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	/* Messages go nowhere; descriptor 2 stays for the sanitizers. */
-	if (fd >= 0)
-		stderr = fdopen(fd, "we");
-	must(stderr);
-	done = true;
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -87,7 +74,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!dir)
 		dir = fuzz_folder();
-	be_silent();
+	fuzz_be_silent();
 	make_world(dir, inside, outside);
 	(void)un_artifact_save_all(job, inside, "src/prog.c");
 	must(count_files(outside) == 1);

@@ -31,19 +31,6 @@ static const struct un_opt rows[] = {
 };
 
 static void
-be_silent(void)
-{
-	static bool done;
-	int fd = done ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	/* Messages go nowhere; descriptor 2 stays for the sanitizers. */
-	if (fd >= 0)
-		stderr = fdopen(fd, "we");
-	must(stderr);
-	done = true;
-}
-
-static void
 check(const struct options *o, const struct un_words *w, int argc)
 {
 	int n = 0;
@@ -67,7 +54,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct un_words w;
 	int argc = 1;
 
-	be_silent();
+	fuzz_be_silent();
 	while (f.left > 0 && argc <= ARGS_MAX)
 		argv[argc++] = feed_line(&f);
 	for (int i = 1; i < argc; i++)
