@@ -68,7 +68,8 @@ INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
                  sandbox/init_files.c sandbox/init_fork.c
 # Of these, tests have a copy in libsandbox.
 INIT_SHARED   := sandbox/init_read.c common/msg.c common/err.c
-INSIDE_SRC    := $(INIT_SRC) sandbox/init_main.c sandbox/hold.c
+HOLD_SRC      := sandbox/hold.c sandbox/hold_python.c
+INSIDE_SRC    := $(INIT_SRC) sandbox/init_main.c $(HOLD_SRC)
 SANDBOX_SRC   := $(filter-out $(INSIDE_SRC),$(wildcard sandbox/*.c))
 GATEWAY_SRC   := $(wildcard gateway/*.c)
 WORKER_SRC    := $(wildcard worker/*.c)
@@ -120,7 +121,7 @@ $(B)/sandbox-init: sandbox/init_main.c $(INIT_SRC) $(INIT_SHARED) $(INSIDE_HEADE
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(INSIDE_FLAGS) -static -o $@ $(filter %.c,$^)
-$(B)/sandbox-hold.so: sandbox/hold.c $(INIT_SRC) $(INIT_SHARED) $(INSIDE_HEADERS)
+$(B)/sandbox-hold.so: $(HOLD_SRC) $(INIT_SRC) $(INIT_SHARED) $(INSIDE_HEADERS)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(INSIDE_FLAGS) -fPIC -fvisibility=hidden -shared -o $@ $(filter %.c,$^)

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "hold_python.h"
 #include "init.h"
 #include "msg.h"
 #include "proto.h"
@@ -99,72 +100,6 @@ one_thread(void)
 	return n == 3; /* ., .. and us */
 }
 
-/* The functions that Python exports, as far as they are needed here. */
-struct python {
-	int (*ensure)(void);
-	void (*release)(int);
-	int (*run)(const char *);
-	void *(*module)(const char *);
-	void *(*dict)(void *);
-	int (*is_tracked)(void *);
-	void (*untrack)(void *), (*track)(void *);
-};
-
-static bool
-find_python(struct python *ret_py)
-{
-	const struct {
-		const char *name;
-		void *to;
-	} all[] = {
-		{ "PyGILState_Ensure", &ret_py->ensure },
-		{ "PyGILState_Release", &ret_py->release },
-		{ "PyRun_SimpleString", &ret_py->run },
-		{ "PyImport_AddModule", &ret_py->module },
-		{ "PyModule_GetDict", &ret_py->dict },
-		{ "PyObject_GC_IsTracked", &ret_py->is_tracked },
-		{ "PyObject_GC_UnTrack", &ret_py->untrack },
-		{ "PyObject_GC_Track", &ret_py->track },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		*(void **)all[i].to = dlsym(RTLD_DEFAULT, all[i].name);
-		if (!*(void **)all[i].to)
-			return false;
-	}
-	return true;
-}
-
-/*
- * What gc.freeze() took out of the collector's sight, as if it were new: the
- * program's globals are to be collected at its end.
- */
-static void
-thaw(const struct python *py, void *object)
-{
-	if (!py->is_tracked(object))
-		return;
-	py->untrack(object);
-	py->track(object);
-}
-
-static void
-run_code(void)
-{
-	struct python py;
-	void *main_module;
-	int state;
-
-	if (*held_code == '\0' || !find_python(&py))
-		return;
-	state = py.ensure();
-	(void)py.run(held_code);
-	main_module = py.module("__main__"); /* borrowed */
-	thaw(&py, main_module);
-	thaw(&py, py.dict(main_module));
-	py.release(state);
-}
-
 /* In the job's process, deep in the init of its sandbox. */
 static void
 go_on(void)
@@ -206,7 +141,8 @@ serve(void)
 		init_tell_failure(&nest, &err);
 		_exit(1);
 	}
-	run_code();
+	if (*held_code)
+		hold_python_prepare(held_code);
 	if (msg_send(nest.control, PROTO_HELD, NULL, NULL, 0, &err) < 0)
 		_exit(1);
 	for (;;)

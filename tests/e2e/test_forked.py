@@ -5,6 +5,7 @@ are in docs/decisions/0010-nests-and-forked-interpreters.md.
 """
 
 import json
+import re
 
 import pytest
 from farm import Farm, wait_for
@@ -43,9 +44,13 @@ def forked(farm, name):
 KEPT = ("stdout", "stderr", "exit_code", "signal", "end_reason", "status", "success")
 
 
+def places_left_out(value):
+    return re.sub(r"\b0x[0-9a-f]+", "0x", value) if isinstance(value, str) else value
+
+
 def both(farm, name, code, **options):
     """The result, which is the same both ways."""
-    runs = [{k: r.get(k) for k in KEPT} for r in (farm.run(n, code, **options) for n in (name, f"fresh-{name}"))]
+    runs = [{k: places_left_out(r.get(k)) for k in KEPT} for r in (farm.run(n, code, **options) for n in (name, f"fresh-{name}"))]
     assert runs[0] == runs[1]
     return runs[0]
 
@@ -105,6 +110,104 @@ OTHERS = {
 @pytest.mark.parametrize("name", PYTHON)
 def test_python(farm, name):
     both(farm, "python", PYTHON[name])
+
+
+A = "class A:\n  def __del__(self): print('del')\n"
+
+
+def in_child(code, then):
+    """code as a process of its own that ends by itself; then looks at what it left."""
+    indented = code.replace("\n", "\n  ")
+    return f"import os\npid = os.fork()\nif pid == 0:\n  {indented}\nelse:\n  os.waitpid(pid, 0); {then}\n"
+
+
+# Python's end is left out where nothing would be seen of it: here something would.
+ENDS = {
+    "a finalizer": A + "a = A()",
+    "one in a cycle": A + "a = A(); a.me = a; del a",
+    "one without a dictionary": "class A:\n  __slots__ = ()\n  def __del__(self): print('del')\na = A()",
+    "one that came later": "class A: pass\na = A()\nA.__del__ = lambda self: print('del')",
+    "one of a list": "class A(list):\n  def __del__(self): print('del', len(self))\na = A((1, 2))",
+    "one of a class": "class M(type):\n  def __del__(self): print('del', self.__name__)\nclass A(metaclass=M): pass",
+    "one in another's module": A + "import json; json.x = A()",
+    "one in builtins": A + "import builtins; builtins.x = A()",
+    "one in sys": A + "import sys; sys.x = A()",
+    "one in a frame": A + "def f():\n  a = A()\n  1 / 0\nf()",
+    "one in a cache": A + "import functools\n@functools.lru_cache\ndef f(): return A()\nf()",
+    "one of a thread": A + "import threading; l = threading.local(); l.x = A()",
+    "one in a context": A + "import contextvars; v = contextvars.ContextVar('v'); v.set(A())",
+    "one that was frozen": A + "import gc; a = A(); gc.freeze()",
+    "one that fails": "class A:\n  def __del__(self): 1 / 0\na = A()",
+    "one that fails, hooked": "import sys\nclass A:\n  def __del__(self): 1 / 0\na = A(); sys.unraisablehook = lambda u: print('hook', u.exc_value)",
+    "one that looks around": "import sys\nclass A:\n  def __del__(self): print(sys.is_finalizing(), sys.meta_path is None)\na = A()",
+    "a generator": "def g():\n  try: yield\n  finally: print('finally')\nx = g(); next(x)",
+    "a coroutine": "async def f(): pass\nx = f()",
+    "a task": "import asyncio\nasync def f(): await asyncio.sleep(9)\nl = asyncio.new_event_loop(); t = l.create_task(f()); l.call_soon(l.stop); l.run_forever()",
+    "a callback of a reference": "import weakref\nclass A: pass\na = A(); r = weakref.ref(a, print)",
+    "one of the program": "import builtins, weakref\nclass A: pass\na = A(); builtins.r = weakref.ref(a, lambda r: print('gone'))",
+    "one of a method": "import builtins, weakref\nclass A:\n  def f(self, r): print('gone')\na = A(); builtins.r = weakref.ref(A(), a.f); b = A(); builtins.s = weakref.ref(b, a.f)",
+    "one of another type": "import builtins, weakref\nclass A: pass\nclass R(weakref.ref): pass\na = A(); builtins.r = R(a, lambda r: print('gone'))",
+    "one of a proxy": "import builtins, weakref\nclass A: pass\na = A(); builtins.r = weakref.proxy(a, lambda r: print('gone'))",
+    "containers of references": "import weakref\nclass A: pass\na = A(); v = weakref.WeakValueDictionary(x=a); s = weakref.WeakSet([a]); k = weakref.WeakKeyDictionary({a: 1}); print(len(v), len(s), len(k))",
+    "a file that is open": in_child("f = open('f', 'w'); f.write('text')", "print(open('f').read())"),
+    "a file that was frozen": in_child("import gc; f = open('f', 'w'); f.write('text'); gc.freeze()", "print(open('f').read())"),
+    "a file at the lowest level": in_child("import io\nf = io.BufferedWriter(io.FileIO('f', 'w')); f.write(b'text')", "print(open('f').read())"),
+    "a file of a module": in_child("import json\njson.f = open('f', 'w'); json.f.write('text')", "print(open('f').read())"),
+    "a log": in_child("import logging\nlogging.basicConfig(filename='f'); logging.error('text')", "print(open('f').read())"),
+    "folders that go": in_child("import tempfile\nd = tempfile.TemporaryDirectory(dir='.'); f = tempfile.NamedTemporaryFile(dir='.')", "print(os.listdir())"),
+    "a database": in_child("import sqlite3\nc = sqlite3.connect('db'); c.execute('pragma journal_mode=wal'); c.execute('create table t (x)'); c.commit(); c.execute('insert into t values (1)')", "print(sorted(os.listdir()))"),
+    "a warning": "import warnings; warnings.simplefilter('always'); f = open('/dev/null')",
+    "a callback of the collector": "import gc; gc.callbacks.append(lambda p, i: print(p))",
+    "a daemon": "import threading, time\ndef f():\n  while True: time.sleep(0.01)\nthreading.Thread(target=f, daemon=True).start(); print('main')",
+    "a thread that goes on": "import threading, time\ndef f():\n  time.sleep(0.2); print('late')\nthreading.Thread(target=f).start(); print('main')",
+    "a thread that fails": "import threading\nthreading.Thread(target=lambda: 1 / 0, name='t').start()",
+    "work that waits": "import concurrent.futures as c, time\ne = c.ThreadPoolExecutor(1); e.submit(time.sleep, 0.1); e.submit(print, 'done')",
+    "functions at exit": "import atexit\natexit.register(print, 'first'); atexit.register(lambda: atexit.register(print, 'late')); atexit.register(lambda: 1 / 0); atexit.register(print, 'last')",
+    "a program in one": "import atexit, subprocess; atexit.register(subprocess.run, ['echo', 'from exit'])",
+    "exit in one": "import atexit, sys; atexit.register(sys.exit, 5)",
+    "a reader in one": "import atexit, json, sys; atexit.register(lambda: print(json.dumps([1]), sys.is_finalizing(), 'json' in sys.modules))",
+    "output that is closed": "import sys; sys.stdout.close()",
+    "output that fails": "import os; print('lost'); os.close(1)",
+    "errors that fail": "import os, sys; os.close(2); sys.stderr.write('lost')",
+    "output elsewhere": "import io, sys; sys.stdout = io.StringIO(); print('lost'); sys.__stdout__.write('kept')",
+    "output of one's own": "import sys\nclass O:\n  def write(self, s): return sys.__stdout__.write(s.upper())\n  def flush(self): sys.__stdout__.write('flush')\nsys.stdout = O(); print('text')",
+    "output wrapped again": "import io, sys; sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-16'); print('text')",
+    "no output at all": "import sys; sys.stdout = sys.stderr = None",
+    "exit with no number": "import sys; sys.exit(None)",
+    "exit with a large one": "import sys; sys.exit(300)",
+    "exit far inside": "def f(n):\n  if n == 0: raise SystemExit(4)\n  f(n - 1)\nf(50)",
+    "quit": "quit(6)",
+    "a hook for errors": "import sys; sys.excepthook = lambda t, v, b: print('hook', v); 1 / 0",
+    "an error in a group": "raise ExceptionGroup('all', [ValueError(1), TypeError(2)])",
+    "much that is harmless": "x = [[i, {str(i): (i,)}] for i in range(20000)]; x.append(x); print(len(x))",
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_python_ends(farm, what):
+    both(farm, "python", ENDS[what])
+
+
+# Pages that a child writes at its end: destroying all objects writes to more than 500.
+FAULTS = """import os
+def count(make):
+  pid = os.fork()
+  if pid == 0:
+    globals()['kept'] = make()
+    raise SystemExit(0)
+  os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+  return int(open(f'/proc/{pid}/stat').read().split()[9])
+def acts():
+  class A:
+    def __del__(self): pass
+  return A()
+print(count(acts) - count(list) > 200)
+"""
+
+
+def test_python_leaves_its_end_out(farm):
+    assert farm.run("python", FAULTS)["stdout"] == "True\n"
+    assert farm.run("fresh-python", FAULTS)["stdout"] == "False\n"
 
 
 @pytest.mark.parametrize("name", OTHERS)
