@@ -98,7 +98,6 @@ print_json(const struct sandbox_check *checks, size_t n)
 
 		json_set_str(o, "name", checks[i].name);
 		json_set_bool(o, "ok", checks[i].ok);
-		json_set_bool(o, "needed", checks[i].needed);
 		json_set_str(o, "found", checks[i].found);
 		json_set_str(
 		    o, "without", checks[i].ok ? "" : checks[i].without);
@@ -117,7 +116,7 @@ examine(const struct settings *s, const struct sandbox_config *cfg, bool json)
 	bool well = true;
 
 	for (size_t i = 0; i < n; i++)
-		well = well && (checks[i].ok || !checks[i].needed);
+		well = well && checks[i].ok;
 	if (json) {
 		print_json(checks, n);
 		return well ? 0 : 1;

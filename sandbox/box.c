@@ -21,10 +21,11 @@ enum { SEND_WAIT_MS = 2000 };
 struct box {
 	int control;
 	struct cg_files cg;
+	unsigned others;   /* processes in its cgroup that are not the job's */
 	struct msg packet; /* the last one received */
 };
 
-static_assert(1 + CG_FILE__COUNT <= SANDBOX_FDS_MAX, "grant has no room");
+static_assert(1 + CG_FILE__GRANTED <= SANDBOX_FDS_MAX, "grant has no room");
 
 /* Descriptors in the order of the mask's bits; false when they do not match. */
 static bool
@@ -36,7 +37,7 @@ sort_out(struct box *b, const struct sandbox_grant *g)
 		return false;
 	b->control = g->fds[0];
 	b->cg.v2 = g->mask >> 16;
-	for (int k = 0; k < CG_FILE__COUNT; k++)
+	for (int k = 0; k < CG_FILE__GRANTED; k++)
 		if (g->mask & 2U << k) {
 			if (next == g->n_fds)
 				return false;
@@ -53,6 +54,7 @@ box_adopt(const struct sandbox_grant *g, struct err *err)
 	b->control = -1;
 	for (int k = 0; k < CG_FILE__COUNT; k++)
 		b->cg.fd[k] = -1;
+	b->others = g->others;
 	if (sort_out(b, g))
 		return b;
 	for (size_t i = 0; i < g->n_fds; i++)
@@ -81,9 +83,8 @@ box_fd(const struct box *b)
 int
 box_set_limits(struct box *b, const struct box_limits *limits, struct err *err)
 {
-	/* init itself is one of the processes. */
 	if (cg_set_memory(&b->cg, limits->memory_bytes, err) < 0 ||
-	    cg_set_pids(&b->cg, limits->pids + 1, err) < 0 ||
+	    cg_set_pids(&b->cg, limits->pids + (long)b->others, err) < 0 ||
 	    cg_set_cpu(&b->cg, limits->vcpu, err) < 0)
 		return err_wrap(err, "limit a sandbox");
 	return 0;
@@ -308,10 +309,4 @@ void
 box_reset_peak(struct box *b)
 {
 	cg_reset_peak(&b->cg);
-}
-
-bool
-box_kill(struct box *b)
-{
-	return cg_kill(&b->cg);
 }

@@ -59,7 +59,8 @@ static const struct {
 	    true },
 	[CG_FILE_CPU_USAGE] = { CG_CPUACCT, "cpuacct.usage", "cpu.stat",
 	    O_RDONLY, true },
-	[CG_FILE_KILL] = { CG_UNIFIED, NULL, "cgroup.kill", O_WRONLY, false },
+	[CG_FILE_MEMORY_USAGE] = { CG_MEMORY, "memory.usage_in_bytes",
+	    "memory.current", O_RDONLY, true },
 };
 
 /* ---- finding the trees ---- */
@@ -199,7 +200,7 @@ remove_leftovers(int parent)
 static void
 layout_init(struct cg_layout *l)
 {
-	*l = (struct cg_layout){ .has_kill = false };
+	*l = (struct cg_layout){ .has_swap = false };
 	for (int k = 0; k < CG__COUNT; k++)
 		l->dirfd[k] = -1;
 }
@@ -242,7 +243,6 @@ try_group(struct cg_layout *l, struct err *err)
 
 	if (cg_group_make(l, "try", &g, err) < 0)
 		return -1;
-	l->has_kill = g.files.fd[CG_FILE_KILL] >= 0;
 	l->has_swap = g.files.fd[CG_FILE_SWAP_LIMIT] >= 0 ||
 		      !cg_swap_is_on("/proc/swaps");
 	(void)cg_group_remove(l, &g);
@@ -563,6 +563,21 @@ cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err)
 	return put(f->fd[CG_FILE_CPU_LIMIT], text, "processor limit", err);
 }
 
+int
+cg_unlimit(const struct cg_files *f, struct err *err)
+{
+	/* memory+swap first: it must not be less than memory. */
+	static const enum cg_file all[] = { CG_FILE_SWAP_LIMIT,
+		CG_FILE_MEMORY_LIMIT, CG_FILE_CPU_LIMIT };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (f->fd[all[i]] >= 0 &&
+		    put(f->fd[all[i]], speaks_v2(f, all[i]) ? "max" : "-1",
+			"limit", err) < 0)
+			return -1;
+	return 0;
+}
+
 /* The number after "name " in a file of such lines; the first for "". */
 static int64_t
 get(int fd, const char *name)
@@ -617,9 +632,8 @@ cg_pids_refused(const struct cg_files *f)
 	return (uint64_t)get(f->fd[CG_FILE_PIDS_EVENTS], "max ");
 }
 
-bool
-cg_kill(const struct cg_files *f)
+int64_t
+cg_memory_usage(const struct cg_files *f)
 {
-	return f->fd[CG_FILE_KILL] >= 0 &&
-	       pwrite(f->fd[CG_FILE_KILL], "1", 1, 0) == 1;
+	return get(f->fd[CG_FILE_MEMORY_USAGE], "");
 }

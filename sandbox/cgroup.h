@@ -29,7 +29,6 @@ enum cg_tree_kind {
 struct cg_layout {
 	int dirfd[CG__COUNT];   /* owned; -1: the ability is not there */
 	int version[CG__COUNT]; /* 1 or 2 */
-	bool has_kill;          /* CG_UNIFIED has cgroup.kill */
 	bool has_swap;          /* swap can be limited, or there is none */
 	char name[64];
 };
@@ -65,7 +64,8 @@ enum cg_file {
 	CG_FILE_PIDS_EVENTS,
 	CG_FILE_CPU_LIMIT,
 	CG_FILE_CPU_USAGE,
-	CG_FILE_KILL,
+	CG_FILE__GRANTED, /* those above are for who uses the sandbox */
+	CG_FILE_MEMORY_USAGE = CG_FILE__GRANTED,
 	CG_FILE__COUNT
 };
 
@@ -97,10 +97,11 @@ void cg_files_close(struct cg_files *f);
 int cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err);
 int cg_set_pids(const struct cg_files *f, long n, struct err *err);
 int cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err);
+/* No limit of memory and processor; also gives the present period anew. */
+int cg_unlimit(const struct cg_files *f, struct err *err);
 int64_t cg_cpu_us(const struct cg_files *f);
 int64_t cg_memory_peak(const struct cg_files *f);
 void cg_reset_peak(const struct cg_files *f);
+int64_t cg_memory_usage(const struct cg_files *f);
 uint64_t cg_oom_kills(const struct cg_files *f);
 uint64_t cg_pids_refused(const struct cg_files *f);
-/* False when this host has no cgroup.kill. */
-bool cg_kill(const struct cg_files *f);

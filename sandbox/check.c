@@ -147,9 +147,8 @@ try_cgroups(struct trial *t)
 	return true;
 }
 
-/* Something that makes a farm better, and that it does without. */
 static bool
-try_extra(struct trial *t, size_t ability, const char *yes, const char *no)
+try_swap(struct trial *t)
 {
 	struct cg_layout l;
 	struct err err;
@@ -157,23 +156,10 @@ try_extra(struct trial *t, size_t ability, const char *yes, const char *no)
 
 	if (open_layout(t, &l, &err) < 0)
 		return found(t, false, "no control groups");
-	ok = *(const bool *)((const char *)&l + ability);
+	ok = l.has_swap;
 	cg_layout_close(&l);
-	return found(t, ok, "%s", ok ? yes : no);
-}
-
-static bool
-try_kill(struct trial *t)
-{
-	return try_extra(t, offsetof(struct cg_layout, has_kill), "yes",
-	    "no; the master kills instead");
-}
-
-static bool
-try_swap(struct trial *t)
-{
-	return try_extra(t, offsetof(struct cg_layout, has_swap),
-	    "limited, or none", "is on and cannot be limited");
+	return found(t, ok, "%s",
+	    ok ? "limited, or none" : "is on and cannot be limited");
 }
 
 /* ---- advice ---- */
@@ -352,35 +338,29 @@ try_sandbox(struct trial *t)
 static const struct {
 	const char *name;
 	bool (*try)(struct trial *t);
-	bool needed;
 	const char *without;
 	const char *advice; /* NULL: the row gives its own */
 } rows[] = {
-	{ "root", try_root, true, "no sandbox can be made",
+	{ "root", try_root, "no sandbox can be made",
 	    "run it as root, or with sudo" },
-	{ "kernel", try_kernel, true,
+	{ "kernel", try_kernel,
 	    "the host's files cannot be shown without their owners",
 	    "Linux 5.19 or later: overlays over id-mapped trees" },
-	{ "user namespaces", try_userns, true,
+	{ "user namespaces", try_userns,
 	    "a program would have a user of the host", ADVICE_USERNS },
-	{ "other namespaces", try_namespaces, true,
+	{ "other namespaces", try_namespaces,
 	    "a program would see processes, mounts or networks of others",
 	    "raise user.max_*_namespaces; in a container: allow clone3" },
-	{ "seccomp", try_seccomp, true,
+	{ "seccomp", try_seccomp,
 	    "a program could make every call of the kernel",
 	    "a kernel with CONFIG_SECCOMP_FILTER" },
-	{ "control groups", try_cgroups, true,
+	{ "control groups", try_cgroups,
 	    "nothing would limit memory, processes and processors",
 	    ADVICE_CGROUPS },
-	{ "cgroup.kill", try_kill, false,
-	    "the master kills the processes of a sandbox one by one",
-	    "Linux 5.14 and a cgroup v2 tree make killing a sandbox one "
-	    "write" },
-	{ "swap limit", try_swap, true,
-	    "a job could use swap beyond its memory",
+	{ "swap limit", try_swap, "a job could use swap beyond its memory",
 	    "boot with swapaccount=1, or turn swap off" },
-	{ "a whole sandbox", try_sandbox, true,
-	    "one of its layers would be missing", NULL },
+	{ "a whole sandbox", try_sandbox, "one of its layers would be missing",
+	    NULL },
 };
 
 static bool
@@ -390,8 +370,7 @@ try_row(const struct sandbox_config *cfg, const char *suffix, size_t i,
 	struct trial t = { .cfg = cfg, .suffix = suffix, .check = ret_check };
 
 	*ret_check = (struct sandbox_check){ .name = rows[i].name,
-		.without = rows[i].without,
-		.needed = rows[i].needed };
+		.without = rows[i].without };
 	ret_check->ok = rows[i].try(&t);
 	if (!ret_check->ok && rows[i].advice)
 		(void)snprintf(ret_check->advice, sizeof(ret_check->advice),
@@ -413,11 +392,8 @@ sandbox_host_check(const struct sandbox_config *cfg,
 void
 sandbox_check_print(const struct sandbox_check *c, FILE *out)
 {
-	(void)fprintf(out, "%-8s %-16s %s\n",
-	    c->ok       ? "ok"
-	    : c->needed ? "MISSING"
-			: "weak",
-	    c->name, c->found);
+	(void)fprintf(out, "%-8s %-16s %s\n", c->ok ? "ok" : "MISSING", c->name,
+	    c->found);
 	if (!c->ok)
 		(void)fprintf(out, "         without it: %s\n         %s\n",
 		    c->without, c->advice);
@@ -432,7 +408,7 @@ sandbox_host_refuse(const struct sandbox_config *cfg, FILE *out)
 	for (size_t i = 0; i + 1 < ARRAY_LEN(rows); i++) {
 		struct sandbox_check c;
 
-		if (!rows[i].needed || try_row(cfg, "start", i, &c))
+		if (try_row(cfg, "start", i, &c))
 			continue;
 		sandbox_check_print(&c, out);
 		refused++;

@@ -269,9 +269,8 @@ name_layers(struct sandbox_host *h)
 {
 	(void)snprintf(h->layers, sizeof(h->layers),
 	    "user,mount,pid,ipc,uts,cgroup,net,seccomp,nonewprivs,caps,"
-	    "cgroup-v%d%s",
-	    h->cgroups.version[CG_MEMORY],
-	    h->cgroups.has_kill ? "" : ",init-kill");
+	    "cgroup-v%d",
+	    h->cgroups.version[CG_MEMORY]);
 }
 
 struct sandbox_host *

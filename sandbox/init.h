@@ -80,6 +80,16 @@ void init_reap(struct init *in);
  */
 void init_fork(const struct init *nest, const struct msg *m);
 
+/*
+ * init_net.c: of the network namespace that we are in.  up: its loopback
+ * interface, and every port for everyone.
+ */
+int init_net_up(void);
+/* Before a sandbox is forked: afterwards we are in one that none has used. */
+int init_net_clean(struct err *err);
+/* In the sandbox: closes what init_net_clean() keeps open. */
+void init_net_leave(void);
+
 /* init_files.c */
 void init_put(struct init *in, const struct msg *m);
 void init_collect(const struct init *in, const struct msg *m);

@@ -5,14 +5,11 @@
 #include <linux/filter.h>
 #include <linux/mount.h>
 #include <linux/seccomp.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -164,15 +161,10 @@ do_hostname(const struct plan_op *op)
 }
 
 static int
-do_loopback(const struct plan_op *op)
+do_net(const struct plan_op *op)
 {
-	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq ifr = { .ifr_flags = IFF_UP | IFF_RUNNING };
-
-	if (fd < 0)
-		return -1;
-	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", op->dst);
-	return ioctl(fd, SIOCSIFFLAGS, &ifr);
+	(void)op;
+	return init_net_up();
 }
 
 static int
@@ -250,7 +242,7 @@ static int (*const actions[OP__COUNT])(const struct plan_op *) = {
 	[OP_PIVOT] = do_pivot,
 	[OP_CGROUPNS] = do_cgroupns,
 	[OP_HOSTNAME] = do_hostname,
-	[OP_LOOPBACK] = do_loopback,
+	[OP_NET] = do_net,
 	[OP_LIMIT] = do_limit,
 	[OP_NONEWPRIVS] = do_nonewprivs,
 	[OP_CAPS] = do_caps,

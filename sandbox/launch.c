@@ -1,9 +1,9 @@
 /*
  * launch.c - a sandbox, from its nest's fork to its end.
  *
- * The nest forks a process into new namespaces below its own and hands us its
- * pidfd (BORN); the process waits for one byte, which says that it is in its
- * cgroup.  We then send the plan with the seccomp filters; it says READY.
+ * The nest forks a process into new namespaces below its own, and into its own
+ * cgroup, and hands us its pidfd (BORN).  The process finds the plan with the
+ * seccomp filters in its socket, executes it, and says READY.
  */
 #include "mem.h"
 #include "sandbox.h"
@@ -27,103 +27,78 @@
 #include "syscalls.h"
 
 struct sandbox {
-	struct sandbox_host *host; /* borrowed */
-	struct cg_group group;
-	int pidfd;   /* -1 before it is born */
-	int control; /* -1 once granted */
+	struct sandbox_nest *nest; /* borrowed; its cgroup is ours */
+	int pidfd;                 /* -1 before it is born */
+	int control;               /* -1 once granted */
 	unsigned serial;
 };
 
 static int
 send_plan(struct sandbox *sb, struct err *err)
 {
-	auto_free unsigned char *body = xmalloc(MSG_MAX);
+	static unsigned char body[MSG_MAX]; /* there is one thread */
 	struct msg_out o = { .data = body };
 	char hostname[32];
 	struct plan plan;
 
 	(void)snprintf(
 	    hostname, sizeof(hostname), "unsb-vm-%05u", sb->serial % 100000);
-	host_plan(sb->host, hostname, &plan);
+	host_plan(sb->nest->host, hostname, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
-	return msg_send(sb->control, PROTO_SETUP, &o, sb->host->filters,
+	return msg_send(sb->control, PROTO_SETUP, &o, sb->nest->host->filters,
 	    SECCOMP_FILTERS, err);
-}
-
-/* As we see it, whatever it is called in its own namespaces. */
-static pid_t
-pid_of(int pidfd, struct err *err)
-{
-	auto_buf struct buf text = { .cap = 4096 };
-	char path[64];
-	const char *at;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (io_read_file(AT_FDCWD, path, &text, err) < 0)
-		return -1;
-	at = strstr(text.data, "\nPid:");
-	if (!at || strtol(at + 5, NULL, 10) <= 0)
-		return err_set(err, ERR_SANDBOX, 0, "it died at birth");
-	return (pid_t)strtol(at + 5, NULL, 10);
 }
 
 static int
 on_born(struct sandbox *sb, struct msg *m, struct err *err)
 {
-	pid_t pid;
-
 	if (m->n_fds != 1 || sb->pidfd >= 0)
 		return err_set(err, ERR_SANDBOX, 0, "no process was born");
 	sb->pidfd = steal_fd(&m->fds[0]);
-	pid = pid_of(sb->pidfd, err);
-	if (pid < 0 || cg_group_add_pid(
-			   &sb->host->cgroups, &sb->group, pid, false, err) < 0)
-		return -1;
-	if (write(sb->control, "g", 1) != 1)
-		return err_errno(err, "start the sandbox's init");
-	if (send_plan(sb, err) < 0)
-		return -1;
 	FAULT(master_planned);
 	return 0;
 }
 
 static struct sandbox *
-sandbox_new(struct sandbox_host *host, unsigned serial, struct err *err)
+sandbox_new(struct sandbox_nest *nest, unsigned serial)
 {
 	struct sandbox *sb = xcalloc(1, sizeof(*sb));
-	char name[32];
 
-	sb->host = host;
+	sb->nest = nest;
 	sb->serial = serial;
 	sb->pidfd = sb->control = -1;
-	(void)snprintf(name, sizeof(name), "s%u", serial);
-	if (cg_group_make(&host->cgroups, name, &sb->group, err) < 0) {
-		free(sb);
-		return NULL;
-	}
-	FAULT(master_launching);
 	return sb;
+}
+
+/* The plan waits in the socket until the nest's fork reads it. */
+static int
+order(struct sandbox *sb, int theirs, struct err *err)
+{
+	if (fcntl(sb->control, F_SETFL, O_NONBLOCK) < 0)
+		return err_errno(err, "make control socket");
+	FAULT(master_launching);
+	if (cg_unlimit(&sb->nest->group.files, err) < 0 ||
+	    send_plan(sb, err) < 0 || nest_fork(sb->nest, theirs, err) < 0)
+		return -1;
+	return 0;
 }
 
 struct sandbox *
 sandbox_launch(struct sandbox_nest *nest, unsigned serial, struct err *err)
 {
-	struct sandbox *sb = sandbox_new(nest->host, serial, err);
 	auto_close int theirs = -1;
+	struct sandbox *sb;
 	int sv[2];
 
-	if (!sb)
-		return NULL;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
 		(void)err_errno(err, "make control socket");
-		sandbox_free(sb);
 		return NULL;
 	}
-	sb->control = sv[0];
 	theirs = sv[1];
-	if (fcntl(sb->control, F_SETFL, O_NONBLOCK) < 0 ||
-	    nest_fork(nest, theirs, err) < 0) {
+	sb = sandbox_new(nest, serial);
+	sb->control = sv[0];
+	if (order(sb, theirs, err) < 0) {
 		(void)err_wrap(err, "launch sandbox");
 		sandbox_free(sb);
 		return NULL;
@@ -146,7 +121,8 @@ sandbox_pidfd(const struct sandbox *sb)
 int
 sandbox_poll_ready(struct sandbox *sb, struct err *err)
 {
-	auto_free struct msg *m = xmalloc(sizeof(*m));
+	static struct msg packet; /* there is one thread */
+	struct msg *m = &packet;
 	struct msg_in in;
 	int r;
 
@@ -170,17 +146,21 @@ sandbox_poll_ready(struct sandbox *sb, struct err *err)
 void
 sandbox_grant(struct sandbox *sb, struct sandbox_grant *ret_grant)
 {
-	struct sandbox_grant g = { .serial = sb->serial };
+	const struct cg_files *files = &sb->nest->group.files;
+	struct sandbox_grant g = {
+		.serial = sb->serial,
+		.others = nest_processes(sb->nest) + 1, /* and its init */
+	};
 
 	/* Bit 0 is the control socket, bit 1 + k file k of the cgroup. */
 	g.fds[g.n_fds++] = sb->control;
 	g.mask = 1;
-	for (int k = 0; k < CG_FILE__COUNT; k++)
-		if (sb->group.files.fd[k] >= 0) {
-			g.fds[g.n_fds++] = sb->group.files.fd[k];
+	for (int k = 0; k < CG_FILE__GRANTED; k++)
+		if (files->fd[k] >= 0) {
+			g.fds[g.n_fds++] = files->fd[k];
 			g.mask |= 2U << k;
 		}
-	g.mask |= sb->group.files.v2 << 16;
+	g.mask |= files->v2 << 16;
 	*ret_grant = g;
 }
 
@@ -189,7 +169,6 @@ sandbox_granted(struct sandbox *sb)
 {
 	cleanup_closep(&sb->control);
 	sb->control = -1;
-	cg_files_close(&sb->group.files);
 }
 
 void
@@ -219,6 +198,5 @@ sandbox_free(struct sandbox *sb)
 	if (sb->pidfd >= 0)
 		wait_dead(sb->pidfd);
 	cleanup_closep(&sb->pidfd);
-	cg_group_remove_soon(&sb->host->cgroups, &sb->group);
 	free(sb);
 }

@@ -385,8 +385,10 @@ sandbox_nest_poll_ready(struct sandbox_nest *n, struct err *err)
 	msg_close_fds(m);
 	if (m->hdr.type == PROTO_READY && n->program)
 		return start_program(n, err);
-	if (m->hdr.type == PROTO_READY || m->hdr.type == PROTO_HELD)
+	if (m->hdr.type == PROTO_READY || m->hdr.type == PROTO_HELD) {
+		n->memory_at_rest = cg_memory_usage(&n->group.files);
 		return 1;
+	}
 	msg_in_init(&in, m);
 	return err_set(err, ERR_SANDBOX, 0, "%s", msg_get_str(&in));
 }
@@ -395,6 +397,20 @@ int
 nest_fork(const struct sandbox_nest *n, int control, struct err *err)
 {
 	return msg_send(sandbox_nest_fd(n), PROTO_FORK, NULL, &control, 1, err);
+}
+
+unsigned
+nest_processes(const struct sandbox_nest *n)
+{
+	return n->program ? 2 : 1;
+}
+
+bool
+sandbox_nest_is_clean(const struct sandbox_nest *n)
+{
+	enum { SLACK = 16 << 20 };
+
+	return cg_memory_usage(&n->group.files) < n->memory_at_rest + SLACK;
 }
 
 void

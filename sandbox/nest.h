@@ -19,7 +19,10 @@ struct sandbox_nest {
 	int held;    /* to the program that it holds; -1 before */
 	int output;  /* what that writes goes here, and nobody reads it */
 	int range;
+	int64_t memory_at_rest; /* bytes in its cgroup before any sandbox */
 };
 
 /* Asks for a sandbox whose control socket is a copy of control. */
 int nest_fork(const struct sandbox_nest *n, int control, struct err *err);
+/* How many of its cgroup are its own. */
+unsigned nest_processes(const struct sandbox_nest *n);

@@ -272,6 +272,7 @@ plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
 	add_inside(p, OP_MKDIR, "", "/proc", "")->mode = 0555;
 	(void)add_inside(p, OP_PROC, "", "/proc", "");
 	(void)add(p, OP_PIVOT, "", ROOT, "");
+	(void)add(p, OP_NET, "", "", "");
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
 }
 
@@ -291,7 +292,6 @@ plan_build(struct plan *ret_plan, const struct plan_input *in)
 	(void)add(p, OP_PIVOT, "", ROOT, "");
 	(void)add(p, OP_CGROUPNS, "", "", "");
 	(void)add(p, OP_HOSTNAME, "", "", in->hostname);
-	(void)add(p, OP_LOOPBACK, "", "lo", "");
 	add_lockdown(p, in);
 }
 

@@ -70,12 +70,11 @@ int sandbox_lock_down(struct err *err);
 /* Makes one sandbox and runs `true` in it; -1 with the step that failed. */
 int sandbox_host_try(struct sandbox_host *host, struct err *err);
 
-/* One thing this host can or cannot do for isolation (`unfarm doctor`). */
+/* One thing that isolation needs of this host (`unfarm doctor`). */
 struct sandbox_check {
 	const char *name;
 	const char *without; /* what is not promised without it */
 	bool ok;
-	bool needed;      /* a farm refuses to start without it */
 	char found[160];  /* what there is, or what failed */
 	char advice[200]; /* how to get it; "" when ok */
 };
@@ -87,7 +86,7 @@ size_t sandbox_host_check(const struct sandbox_config *cfg,
 /* For people: a line, and two more when it is not ok. */
 void sandbox_check_print(const struct sandbox_check *c, FILE *out);
 /*
- * Prints those needed that fail, in the same words, and returns their number:
+ * Prints those that fail, in the same words, and returns their number:
  * a worker does not start unless it is 0.  A whole sandbox is not among them:
  * sandbox_host_try() is for the worker's own.
  */
@@ -125,6 +124,11 @@ int sandbox_nest_fd(const struct sandbox_nest *n);
 int sandbox_nest_pidfd(const struct sandbox_nest *n);
 /* 1 = sandboxes can be launched, 0 = not yet, -1 = failed (err says why). */
 int sandbox_nest_poll_ready(struct sandbox_nest *n, struct err *err);
+/*
+ * After its sandbox is dead: is nothing worth mention charged to its cgroup,
+ * which the next one is to have?
+ */
+bool sandbox_nest_is_clean(const struct sandbox_nest *n);
 /* SIGKILL to it and to its sandboxes; returns before they are gone. */
 void sandbox_nest_kill(struct sandbox_nest *n);
 /* Kills and waits; its sandboxes must have been freed. */
@@ -156,7 +160,8 @@ enum { SANDBOX_FDS_MAX = 14 };
 struct sandbox_grant {
 	int fds[SANDBOX_FDS_MAX]; /* borrowed from the sandbox */
 	size_t n_fds;
-	uint32_t mask; /* bit k: box descriptor k is among them, in order */
+	uint32_t mask;   /* bit k: box descriptor k is among them, in order */
+	uint32_t others; /* processes in its cgroup that are not the job's */
 	unsigned serial;
 };
 void sandbox_grant(struct sandbox *sb, struct sandbox_grant *ret_grant);
@@ -251,9 +256,3 @@ struct box_usage {
 /* Works also after the sandbox is dead. */
 void box_usage(struct box *b, struct box_usage *ret_usage);
 void box_reset_peak(struct box *b);
-
-/*
- * Kills all that is inside.  False when only the launcher can (no cgroup.kill
- * on this host): the caller must ask it to.
- */
-bool box_kill(struct box *b);

@@ -106,6 +106,7 @@ give_slot(void *owner, const char *kind, const struct sandbox_grant *g)
 
 	msg_put_u32(&o, g->serial);
 	msg_put_u32(&o, g->mask);
+	msg_put_u32(&o, g->others);
 	msg_put_str(&o, kind);
 	if (c->wire < 0)
 		return -1;

@@ -86,7 +86,8 @@ home_is_free(struct home *h)
 {
 	h->unit = NULL;
 	h->idle_ms = clock_mono_ms();
-	if (h->stale || h->dead || h->forks >= FORKS_MAX)
+	if (h->stale || h->dead || h->forks >= FORKS_MAX ||
+	    !sandbox_nest_is_clean(h->nest))
 		home_end(h);
 	serve_waiting(h->pool);
 }

@@ -267,8 +267,7 @@ slot_add(struct worker *w, struct shelf *sh, const struct sandbox_grant *g)
 void
 slot_kill(struct slot *s)
 {
-	if (!box_kill(s->box))
-		tell_number(WIRE_KILL, s->serial);
+	tell_number(WIRE_KILL, s->serial);
 }
 
 void
@@ -390,7 +389,10 @@ static void
 on_slot(struct worker *w, struct msg *m, const struct wire *said)
 {
 	struct sandbox_grant g = {
-		.n_fds = m->n_fds, .serial = said->number, .mask = said->mask
+		.n_fds = m->n_fds,
+		.serial = said->number,
+		.mask = said->mask,
+		.others = said->others,
 	};
 	struct shelf *sh = shelf_find(w, said->kind);
 

@@ -31,6 +31,7 @@ wire_read(const struct msg *m, struct wire *ret_wire)
 	case WIRE_SLOT:
 		w.number = msg_get_u32(&in);
 		w.mask = msg_get_u32(&in);
+		w.others = msg_get_u32(&in);
 		w.kind = msg_get_str(&in);
 		break;
 	default:

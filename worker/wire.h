@@ -14,13 +14,13 @@ enum wire_type {
 	WIRE_WANT = 1,
 	/* worker -> master: u32 serial; that sandbox is used up */
 	WIRE_DONE,
-	/* worker -> master: u32 serial; kill what is inside (no cgroup.kill) */
+	/* worker -> master: u32 serial; kill what is inside */
 	WIRE_KILL,
 	/* worker -> master -> other workers: str languages that work here */
 	WIRE_CAN,
 	/* worker -> master: str instance whose jobs were given back */
 	WIRE_ABANDONED,
-	/* master -> worker: u32 serial, u32 mask, str kind; fds: the grant */
+	/* master -> worker: u32 serial, mask, others, str kind; fds: the grant */
 	WIRE_SLOT,
 	/* master -> worker: str kind, str why; what was wanted cannot be */
 	WIRE_NO_SLOT,
@@ -40,7 +40,7 @@ struct msg;
 struct wire {
 	enum wire_type type;
 	uint32_t number; /* n or serial */
-	uint32_t mask;
+	uint32_t mask, others; /* of the grant */
 	const char *kind; /* borrowed from the message, as is text */
 	const char *text;
 };

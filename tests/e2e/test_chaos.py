@@ -96,4 +96,4 @@ def test_no_sandbox_is_left_of_a_killed_worker(farm):
 def groups(farm):
     import pathlib
 
-    return len([p for p in pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}").glob("s*")])
+    return len([p for p in pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}").glob("n*")])

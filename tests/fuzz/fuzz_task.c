@@ -115,6 +115,7 @@ give_slot(const struct world *world)
 	memcpy(fds + 1, world->files, sizeof(world->files));
 	msg_put_u32(&o, 1);
 	msg_put_u32(&o, mask);
+	msg_put_u32(&o, 2);
 	msg_put_str(&o, "");
 	must(msg_send(world->master, WIRE_SLOT, &o, fds, 4, &err) == 0);
 	(void)close(fds[0]);

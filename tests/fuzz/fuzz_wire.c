@@ -32,6 +32,7 @@ write_again(const struct wire *w, struct msg_out *o)
 	case WIRE_SLOT:
 		msg_put_u32(o, w->number);
 		msg_put_u32(o, w->mask);
+		msg_put_u32(o, w->others);
 		msg_put_str(o, w->kind);
 		break;
 	}

@@ -304,16 +304,23 @@ class Farm:
                     found.append(pid)
         return found
 
-    def inits(self):
-        """Pids of the first processes of sandboxes, those of dead ones not counted."""
+    def first_processes(self, depth):
+        """Pids of those that live and have number 1 in a pid namespace so deep below ours."""
         found = []
-        for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("s*/cgroup.procs"):
+        for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("n*/cgroup.procs"):
             with contextlib.suppress(OSError):
                 for pid in map(int, procs.read_text().split()):
                     status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                    if re.search(r"^NSpid:.*\t1$", status, re.M) and "State:\tZ" not in status:
+                    if re.search(rf"^NSpid:(\t\d+){{{depth}}}\t1$", status, re.M) and "State:\tZ" not in status:
                         found.append(pid)
         return found
+
+    def nests(self):
+        return self.first_processes(1)
+
+    def inits(self):
+        """Of sandboxes, those of dead ones not counted."""
+        return self.first_processes(2)
 
     # ---- talking to it ----
 

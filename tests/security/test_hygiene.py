@@ -196,12 +196,14 @@ def members(space):
 
 
 def in_groups(farm):
-    """Every process in a control group of the farm's sandboxes: pid -> number in its own namespace, uid."""
+    """Every process of a sandbox in the farm's control groups, not their nests': pid -> number in its own namespace, uid."""
     found = {}
-    for procs in pathlib.Path("/sys/fs/cgroup").glob(f"*/{farm.cgroup}/s*/cgroup.procs"):
+    for procs in pathlib.Path("/sys/fs/cgroup").glob(f"*/{farm.cgroup}/n*/cgroup.procs"):
         with contextlib.suppress(OSError):
             for pid in map(int, procs.read_text().split()):
-                found[pid] = int(_status(pid, "NSpid").split()[-1]), int(_status(pid, "Uid").split()[0])
+                numbers = _status(pid, "NSpid").split()
+                if len(numbers) > 2:
+                    found[pid] = int(numbers[-1]), int(_status(pid, "Uid").split()[0])
     return found
 
 

@@ -142,19 +142,19 @@ int main(void)
 
 
 def groups(farm):
-    """Control groups of sandboxes, and what runs in them."""
+    """Control groups of nests with their sandboxes, and how many processes they have."""
     found = {}
     for tree in ("pids", "."):  # version 1 or 2
-        for top in pathlib.Path("/sys/fs/cgroup", tree, farm.cgroup).glob("s*/"):
+        for top in pathlib.Path("/sys/fs/cgroup", tree, farm.cgroup).glob("n*/"):
             with contextlib.suppress(FileNotFoundError):
                 found[top.name] = len((top / "cgroup.procs").read_text().split())
     return found
 
 
 def quota(farm):
-    """Processors that the running job may use, as the kernel has it: of the group with more than an init."""
+    """Processors that the running job may use, as the kernel has it: of the group with more than inits and an interpreter."""
     for name, members in groups(farm).items():
-        if members > 1:
+        if members > 3:
             with contextlib.suppress(FileNotFoundError):
                 folder = pathlib.Path("/sys/fs/cgroup/cpu", farm.cgroup, name)
                 return int((folder / "cpu.cfs_quota_us").read_text()) / int((folder / "cpu.cfs_period_us").read_text())
@@ -242,4 +242,41 @@ def test_the_replacement_of_an_attacked_slot_is_as_new(one):
         r = one.run("python", MEMORY, memory_mb=64)
         assert r["stdout"] == "40\n" and r["end_reason"] == "memory" and r["memory_bytes"] <= 64 * MB, (name, r)
         assert one.workers() == worker, name
-    wait_for("one ready sandbox of each kind", lambda: list(groups(one).values()) == [1, 1])
+    wait_for("one ready sandbox of each kind", lambda: len(one.inits()) == 2)
+
+
+@pytest.fixture(scope="module")
+def few_nests():
+    with Farm(languages=["python"], conf={"worker": {"processes": 1, "slots": 1, "warm": 1}}) as started:
+        started.wait_languages("python")
+        started.wait_canaries()
+        yield started
+
+
+def test_out_of_memory_takes_a_process_of_the_job_and_not_its_nest(few_nests):
+    """Each process is smaller than an interpreter that waits in the same control group."""
+    many = """import os, signal, time
+for _ in range(60):
+  pid = os.fork()
+  if pid == 0: kept = bytearray(3 << 20); time.sleep(30)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+  pid, status = os.waitpid(-1, 0)
+  if os.WIFSIGNALED(status): break
+os.killpg(0, signal.SIGTERM)
+print("goes on", os.WTERMSIG(status))
+"""
+    nests = set(few_nests.nests())
+    for _ in range(3):
+        done = few_nests.run("python", many, memory_mb=128)
+        assert done["stdout"] == "goes on 9\n", done
+    assert nests and nests <= set(few_nests.nests())
+
+
+def test_memory_of_the_last_job_is_not_the_next_ones(few_nests):
+    """Its control group may be the same one."""
+    large = "open('/tmp/large', 'wb').write(bytes(200 << 20)); kept = bytearray(300 << 20); import os; os.fork()"
+    for _ in range(3):
+        assert few_nests.run("python", large)["exit_code"] == 0
+        done = few_nests.run("python", "kept = bytearray(40 << 20); print(1)", memory_mb=64)
+        assert done["stdout"] == "1\n" and done["memory_bytes"] < 64 << 20, done

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from attack import probe
+from farm import Farm
 
 
 @pytest.fixture
@@ -146,3 +147,54 @@ s = socket.socket(); s.bind(("127.0.0.1", 80)); s.listen()
 c = socket.create_connection(("localhost", 80)); d, _ = s.accept(); c.send(b"hello"); found["got"] = d.recv(10).decode()
 ''')
     assert found["got"] == "hello"
+
+
+# Without the kernel's own addresses and inode numbers, what it counts of all namespaces and what it has loaded.
+SEEN = """import os, re
+print(os.readlink("/proc/self/ns/net"))
+for name in sorted(os.listdir("/proc/self/net")):
+  path = "/proc/self/net/" + name
+  if os.path.isfile(path) and "_tables_" not in name and name not in ("protocols", "sockstat", "softnet_stat", "ptype", "psched"):
+    try: print(name, re.sub(r"\\b([0-9a-f]{16}|[0-9]{7,})\\b", "", open(path).read()))
+    except OSError: print(name, "")
+for line in open("/proc/self/net/sockstat"): print(re.findall("(\\\\w+:|used \\\\d+|inuse \\\\d+|tw \\\\d+)", line))
+"""
+
+# What a program might leave to the next one that is given its network namespace.
+LEFT = {
+    "a closed connection": "s = socket.socket(); s.bind(('127.0.0.1', 5555)); s.listen(); c = socket.create_connection(('127.0.0.1', 5555)); d, _ = s.accept(); c.close(); d.close()",
+    "one over IPv6": "s = socket.socket(10); s.bind(('::1', 5555)); s.listen(); c = socket.create_connection(('::1', 5555)); d, _ = s.accept(); c.close(); d.close()",
+    "a refused one": "socket.socket().connect_ex(('127.0.0.1', 5555))",
+    "a packet": "socket.socket(type=2).sendto(b'x', ('127.0.0.1', 5555))",
+    "a packet without a way": "try: socket.socket(type=2).sendto(b'x', ('192.0.2.1', 5555))\nexcept OSError: pass",
+    "a membership": "s = socket.socket(type=2); s.setsockopt(0, 35, socket.inet_aton('224.1.2.3') + socket.inet_aton('127.0.0.1'))",
+    "a label of flows": "s = socket.socket(10, 2); import struct\ntry: s.setsockopt(41, 32, socket.inet_pton(10, '::1') + struct.pack('>I', 0x12345) + struct.pack('=BBHHHI', 0, 255, 3, 60, 60, 0))\nexcept OSError: pass",
+    "names that are taken": "keep = [socket.socket(1), socket.socket(), socket.socket(type=2)]\nkeep[0].bind('\\0name'); keep[0].listen(); keep[1].bind(('0.0.0.0', 80)); keep[1].listen(); keep[2].bind(('0.0.0.0', 80))",
+    "sockets on their way": "import array\na, b = socket.socketpair(); n = socket.socket(1); n.bind('\\0other'); n.listen()\na.sendmsg([b'x'], [(1, 1, array.array('i', [a.fileno(), b.fileno(), n.fileno()]))])",
+}
+
+
+@pytest.fixture(scope="module")
+def few_nests():
+    with Farm(languages=["python"], conf={"worker": {"processes": 1, "slots": 1, "warm": 1}}) as started:
+        started.wait_languages("python")
+        started.wait_canaries()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def untouched(few_nests):
+    """What the tables say where nothing happened; nests are used again."""
+    seen = [few_nests.run("python", SEEN)["stdout"].split("\n", 1) for _ in range(12)]
+    assert len({tables for _, tables in seen}) == 1, "every table reads the same"
+    assert len({namespace for namespace, _ in seen}) < 6, "a namespace is used again"
+    return seen[0][1]
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_nothing_is_met_in_a_network_that_was_used_before(few_nests, untouched, what):
+    """Every nest sees the offender, and then a job that looks around."""
+    for _ in range(6):
+        done = few_nests.run("python", "import socket\n" + LEFT[what])
+        assert done["exit_code"] == 0, done["stderr"]
+        assert few_nests.run("python", SEEN)["stdout"].split("\n", 1)[1] == untouched

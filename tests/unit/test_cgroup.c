@@ -78,17 +78,17 @@ group_of(const char *tree_path)
 
 static const char *const v1_memory[] = { "memory.limit_in_bytes",
 	"memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes",
-	"memory.oom_control", "cgroup.procs", NULL };
+	"memory.oom_control", "memory.usage_in_bytes", "cgroup.procs", NULL };
 static const char *const v1_pids[] = { "pids.max", "pids.events",
 	"cgroup.procs", NULL };
 static const char *const v1_cpu[] = { "cpu.cfs_quota_us", "cgroup.procs",
 	NULL };
 static const char *const v1_cpuacct[] = { "cpuacct.usage", "cgroup.procs",
 	NULL };
-static const char *const bare_v2[] = { "cgroup.procs", "cgroup.kill", NULL };
+static const char *const bare_v2[] = { "cgroup.procs", NULL };
 static const char *const full_v2[] = { "memory.max", "memory.swap.max",
-	"memory.peak", "memory.events", "pids.max", "pids.events", "cpu.max",
-	"cpu.stat", "cgroup.procs", "cgroup.kill", NULL };
+	"memory.peak", "memory.events", "memory.current", "pids.max",
+	"pids.events", "cpu.max", "cpu.stat", "cgroup.procs", NULL };
 
 static void
 open_group(struct cg_layout *l, struct cg_group *g,
@@ -126,7 +126,16 @@ test_v1_controllers_are_written_in_their_own_words(void **state)
 	assert_memory_equal(read_file(group_of(pids), "pids.max"), "12", 2);
 	assert_string_equal(
 	    read_file(group_of(cpu), "cpu.cfs_quota_us"), "200000");
-	assert_false(cg_kill(&g.files));
+	write_file(group_of(memory), "memory.usage_in_bytes", "4096\n");
+	assert_int_equal(cg_memory_usage(&g.files), 4096);
+	assert_int_equal(cg_unlimit(&g.files, &err), 0);
+	assert_memory_equal(
+	    read_file(group_of(memory), "memory.limit_in_bytes"), "-1", 2);
+	assert_memory_equal(
+	    read_file(group_of(memory), "memory.memsw.limit_in_bytes"), "-1",
+	    2);
+	assert_memory_equal(
+	    read_file(group_of(cpu), "cpu.cfs_quota_us"), "-1", 2);
 	cg_files_close(&g.files);
 	cg_layout_close(&l);
 }
@@ -182,14 +191,15 @@ test_v2_has_one_tree_for_all(void **state)
 	assert_int_equal(cg_cpu_us(&g.files), 42);
 	assert_int_equal(cg_oom_kills(&g.files), 1);
 	assert_int_equal(cg_pids_refused(&g.files), 8);
-	assert_true(cg_kill(&g.files));
-	assert_memory_equal(read_file(group_of(all), "cgroup.kill"), "1", 1);
+	assert_int_equal(cg_unlimit(&g.files, &err), 0);
+	assert_memory_equal(read_file(group_of(all), "memory.max"), "max", 3);
+	assert_memory_equal(read_file(group_of(all), "cpu.max"), "max", 3);
 	cg_files_close(&g.files);
 	cg_layout_close(&l);
 }
 
 static void
-test_hybrid_takes_limits_from_v1_and_kill_from_v2(void **state)
+test_hybrid_takes_limits_from_v1(void **state)
 {
 	const char *bare = tree("unified", bare_v2);
 	const char *const dirs[CG__COUNT] = { tree("memory", v1_memory),
@@ -203,8 +213,6 @@ test_hybrid_takes_limits_from_v1_and_kill_from_v2(void **state)
 	(void)state;
 	open_group(&l, &g, dirs, versions);
 	assert_int_equal(cg_set_memory(&g.files, 8192, &err), 0);
-	assert_true(cg_kill(&g.files));
-	assert_memory_equal(read_file(group_of(bare), "cgroup.kill"), "1", 1);
 	/* The clone put it there already; v1 trees are always entered. */
 	assert_int_equal(cg_group_add_pid(&l, &g, 123, true, &err), 0);
 	assert_memory_equal(
@@ -296,8 +304,7 @@ main(void)
 		cmocka_unit_test(test_v1_figures_are_read_with_their_units),
 		cmocka_unit_test(test_v2_has_one_tree_for_all),
 		cmocka_unit_test(test_swap_is_seen_where_there_is_some),
-		cmocka_unit_test(
-		    test_hybrid_takes_limits_from_v1_and_kill_from_v2),
+		cmocka_unit_test(test_hybrid_takes_limits_from_v1),
 		cmocka_unit_test(test_a_missing_controller_is_named),
 		cmocka_unit_test(
 		    test_a_group_without_a_needed_file_is_an_error),

@@ -1,0 +1,144 @@
+/*
+ * init_net.c - the network namespace of a nest, which its sandboxes share, one
+ * after the other, as long as nothing of one could be met by the next.
+ *
+ * Making one and taking it down costs more than all else of a sandbox's birth,
+ * and few programs use it.  What a program can leave behind comes from packets
+ * (connections that wait for their end, counters, metrics and errors of routes)
+ * or from a socket that is still there; what needs rights over the namespace
+ * it cannot do: those belong to the nest.  So before each birth we look whether
+ * the kernel counts a socket here, and whether each of its tables and counters
+ * reads as before the first one.  If not, the nest moves to a new namespace.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "init.h"
+
+enum { TEXT_ROOM = 8192 };
+
+/* Of /proc/self/net; what a kernel does not have reads as nothing. */
+static const char *const tables[] = { "dev", "snmp", "snmp6", "netstat", "igmp",
+	"igmp6", "ip6_flowlabel" };
+
+static struct {
+	bool open;
+	int sockets; /* sockstat */
+	int fds[ARRAY_LEN(tables)];
+	char before[ARRAY_LEN(tables)][TEXT_ROOM];
+	size_t len[ARRAY_LEN(tables)];
+} net;
+
+int
+init_net_up(void)
+{
+	static const char lowest_port[] = "0";
+	struct ifreq ifr = { .ifr_flags = IFF_UP | IFF_RUNNING };
+	auto_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	auto_close int ports = -1;
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "lo");
+	if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &ifr) < 0)
+		return -1;
+	/* Root of a sandbox is not root here, and may listen on any port. */
+	ports = open("/proc/sys/net/ipv4/ip_unprivileged_port_start",
+	    O_WRONLY | O_CLOEXEC);
+	return ports >= 0 && write(ports, lowest_port, 1) == 1 ? 0 : -1;
+}
+
+static int
+open_table(const char *name)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/net/%s", name);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* The whole of it; more than has room counts as a change. */
+static size_t
+read_table(int fd, char text[TEXT_ROOM])
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (fd >= 0 && len < TEXT_ROOM &&
+	       (n = pread(fd, text + len, TEXT_ROOM - len, (off_t)len)) > 0)
+		len += (size_t)n;
+	return len;
+}
+
+static void
+remember(void)
+{
+	net.sockets = open_table("sockstat");
+	for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+		net.fds[i] = open_table(tables[i]);
+		net.len[i] = read_table(net.fds[i], net.before[i]);
+	}
+	net.open = true;
+}
+
+static void
+forget(void)
+{
+	(void)close(net.sockets);
+	for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+		(void)close(net.fds[i]);
+	net.open = false;
+}
+
+/* Of any kind, in this namespace. */
+static bool
+has_sockets(void)
+{
+	static const char none[] = "sockets: used 0\n";
+	char text[sizeof(none)];
+	ssize_t n = pread(net.sockets, text, sizeof(none) - 1, 0);
+
+	return n != (ssize_t)sizeof(none) - 1 ||
+	       memcmp(text, none, sizeof(none) - 1) != 0;
+}
+
+static bool
+was_used(void)
+{
+	static char now[TEXT_ROOM];
+
+	if (has_sockets())
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+		if (net.len[i] == TEXT_ROOM ||
+		    read_table(net.fds[i], now) != net.len[i] ||
+		    memcmp(now, net.before[i], net.len[i]) != 0)
+			return true;
+	return false;
+}
+
+int
+init_net_clean(struct err *err)
+{
+	if (!net.open)
+		remember();
+	if (!was_used())
+		return 0;
+	forget();
+	if (unshare(CLONE_NEWNET) < 0 || init_net_up() < 0)
+		return err_errno(err, "new network namespace");
+	remember();
+	return 0;
+}
+
+void
+init_net_leave(void)
+{
+	forget();
+}
