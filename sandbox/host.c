@@ -248,7 +248,7 @@ host_new(const struct sandbox_config *cfg)
 {
 	struct sandbox_host *h = xcalloc(1, sizeof(*h));
 
-	h->init_fd = h->hold_fd = h->filters[0] = h->filters[1] = -1;
+	h->init_fd = h->hold_fd = h->filter_fd = -1;
 	for (int k = 0; k < CG__COUNT; k++)
 		h->cgroups.dirfd[k] = -1;
 	h->paths = xstrdup(cfg->paths);
@@ -279,7 +279,7 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 	auto_ref(sandbox_host) h = host_new(cfg);
 
 	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
-	    seccomp_compile(h->filters, err) < 0 ||
+	    (h->filter_fd = seccomp_compile(err)) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
 		return NULL;
 	if (!h->cgroups.has_swap) {
@@ -303,8 +303,7 @@ sandbox_host_close(struct sandbox_host *h)
 	free(h->skeleton);
 	cleanup_closep(&h->init_fd);
 	cleanup_closep(&h->hold_fd);
-	cleanup_closep(&h->filters[0]);
-	cleanup_closep(&h->filters[1]);
+	cleanup_closep(&h->filter_fd);
 	free(h->range_used);
 	free(h);
 }
@@ -323,7 +322,6 @@ plan_input(const struct sandbox_host *h, const char *hostname)
 		.n_trees = h->view.n_trees,
 		.links = h->view.links,
 		.n_links = h->view.n_links,
-		.n_filters = SECCOMP_FILTERS,
 		.disk_mb = h->disk_mb,
 		.inodes = h->inodes,
 		.files = h->files,

@@ -51,6 +51,9 @@ do_mkdir(const struct plan_op *op)
 	char part[PATH_ROOM];
 	size_t len = strlen(op->dst);
 
+	/* Most have their parents. */
+	if (mkdir(op->dst, op->mode) == 0 || errno == EEXIST)
+		return 0;
 	if (len >= sizeof(part)) {
 		errno = ENAMETOOLONG;
 		return -1;

@@ -3,7 +3,7 @@
  *
  * The nest forks a process into new namespaces below its own, and into its own
  * cgroup, and hands us its pidfd (BORN).  The process finds the plan with the
- * seccomp filters in its socket, executes it, and says READY.
+ * seccomp filter in its socket, executes it, and says READY.
  */
 #include "mem.h"
 #include "sandbox.h"
@@ -46,8 +46,8 @@ send_plan(struct sandbox *sb, struct err *err)
 	host_plan(sb->nest->host, hostname, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
-	return msg_send(sb->control, PROTO_SETUP, &o, sb->nest->host->filters,
-	    SECCOMP_FILTERS, err);
+	return msg_send(
+	    sb->control, PROTO_SETUP, &o, &sb->nest->host->filter_fd, 1, err);
 }
 
 static int

@@ -235,8 +235,7 @@ add_lockdown(struct plan *p, const struct plan_input *in)
 	add_limit(p, RLIMIT_MEMLOCK, "memlock", 8 << 20);
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
 	(void)add(p, OP_CAPS, "", "", "");
-	for (size_t i = 0; i < in->n_filters; i++)
-		add(p, OP_FILTER, "", "", "")->fd = (uint32_t)i;
+	(void)add(p, OP_FILTER, "", "", ""); /* descriptor 0 */
 }
 
 /* Some interpreters look whether there is a program before they open it. */

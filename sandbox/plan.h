@@ -58,7 +58,6 @@ struct plan_input {
 	size_t n_trees;
 	const struct plan_link *links;
 	size_t n_links;
-	size_t n_filters; /* fd k belongs to filter k of a sandbox */
 	long disk_mb;
 	long inodes;
 	long files;

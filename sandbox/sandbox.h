@@ -63,7 +63,7 @@ void sandbox_host_print_plan(const struct sandbox_host *host, FILE *out);
 /*
  * From here on this process, and every sandbox it makes, can make the calls
  * that programs in a sandbox may, those that making one takes, and no others:
- * a second wall behind the sandboxes' own filters.  Needs no_new_privs.
+ * a second wall behind the sandbox's own filter.  Needs no_new_privs.
  */
 int sandbox_lock_down(struct err *err);
 

@@ -1,8 +1,8 @@
 /*
- * For each sandbox two filters, loaded one after the other.  The first is eight
- * instructions by hand: only the native ABI, and no call with a number past
- * LAST_CALL, so that a call which a future kernel adds is refused until
- * somebody looked at it; libseccomp has no rule for ranges.  The second is
+ * The filter of a sandbox has two parts.  The first is six instructions by
+ * hand: only the native ABI, and no call with a number past LAST_CALL, so that
+ * a call which a future kernel adds is refused until somebody looked at it;
+ * libseccomp has no rule for ranges.  What passes goes on into the second,
  * libseccomp's, from the table.  Constant answers are cached by the kernel
  * (5.11 and later), so an allowed call pays nothing.
  */
@@ -65,23 +65,14 @@ arg(unsigned n, enum scmp_compare op, uint64_t a, uint64_t b)
 	return (struct scmp_arg_cmp){ n, op, a, b };
 }
 
-static int
-export_numbers(struct err *err)
-{
-	static const struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		    offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		    offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LAST_CALL, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-
-	return io_memfd_sealed("seccomp-numbers", code, sizeof(code), err);
-}
+static const struct sock_filter numbers[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LAST_CALL, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+};
 
 static int
 add_denied(scmp_filter_ctx ctx)
@@ -242,8 +233,8 @@ add_huge_pages(scmp_filter_ctx ctx)
 	return r;
 }
 
-static int
-export_table(struct err *err)
+int
+seccomp_compile(struct err *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	auto_close int fd = -1;
@@ -251,8 +242,10 @@ export_table(struct err *err)
 
 	if (!ctx)
 		return err_set(err, ERR_SANDBOX, 0, "seccomp: out of memory");
-	fd = memfd_create("seccomp-table", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	r = fd < 0 ? -errno : 0;
+	fd = memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	r = fd >= 0 && write(fd, numbers, sizeof(numbers)) == sizeof(numbers)
+		? 0
+		: -errno;
 	if (r == 0)
 		r = seccomp_attr_set(
 		    ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
@@ -280,22 +273,6 @@ export_table(struct err *err)
 	if (r < 0)
 		return err_set(err, ERR_SANDBOX, -r, "compile seccomp filter");
 	return steal_fd(&fd);
-}
-
-int
-seccomp_compile(int ret_fds[SECCOMP_FILTERS], struct err *err)
-{
-	auto_close int numbers = export_numbers(err);
-	int table;
-
-	if (numbers < 0)
-		return -1;
-	table = export_table(err);
-	if (table < 0)
-		return -1;
-	ret_fds[0] = steal_fd(&numbers);
-	ret_fds[1] = table;
-	return 0;
 }
 
 /* ---- the process that makes sandboxes ---- */

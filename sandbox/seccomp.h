@@ -7,10 +7,8 @@
  */
 #include "err.h"
 
-enum { SECCOMP_FILTERS = 2 };
-
 /*
- * Compiles the filters into sealed memory files (arrays of struct sock_filter)
- * to be loaded in order.  The caller closes them.
+ * Compiles the filter into a sealed memory file (an array of struct
+ * sock_filter).  The caller closes it.
  */
-int seccomp_compile(int ret_fds[SECCOMP_FILTERS], struct err *err);
+int seccomp_compile(struct err *err);

@@ -30,7 +30,7 @@ UID_BASE = 1879048192
 # with one the lists of common/call_sets.def are not loaded.
 SANITIZED = b"__asan_init" in (BUILD / "unfarm-gateway").read_bytes() or b"__tsan_init" in (BUILD / "unfarm-gateway").read_bytes()
 OWN = 0 if SANITIZED else 1
-FILTERS = {"gateway": OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "init": 1 + 2}
+FILTERS = {"gateway": OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "init": 1 + 1}
 
 
 def mask(names):

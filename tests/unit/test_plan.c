@@ -20,7 +20,6 @@ static const struct plan_input input = {
 	.n_trees = 2,
 	.links = links,
 	.n_links = 1,
-	.n_filters = 2,
 	.disk_mb = 64,
 	.inodes = 1000,
 	.files = 256,
