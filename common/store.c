@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <hiredis/adapters/libuv.h>
 #include <hiredis/async.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -42,6 +41,19 @@ struct subscription {
 	char channel[]; /* owned, with the prefix */
 };
 
+/*
+ * A connection's descriptor on the loop.  What calls leave in hiredis's buffer
+ * is written when the loop is about to sleep: the calls of one turn go out
+ * together, and the loop is not asked for room that is nearly always there.
+ */
+struct link {
+	uv_poll_t poll;
+	struct store *store;
+	redisAsyncContext *redis; /* NULL: gone, to be closed */
+	bool writing;             /* hiredis is at it */
+	bool full;                /* waits for room */
+};
+
 struct store {
 	uv_loop_t *loop;
 	struct store_target target;
@@ -50,6 +62,9 @@ struct store {
 	struct store_hooks hooks;
 	redisAsyncContext *redis; /* NULL while there is no connection */
 	uv_timer_t timer;         /* reconnect, or the watch over calls */
+	uv_prepare_t flush;       /* the loop is about to sleep */
+	bool unsent;              /* calls were made since */
+	unsigned handles;         /* these two, to be closed at the end */
 	int64_t backoff_ms;
 	int handshakes; /* answers to AUTH, SELECT, SCRIPT LOAD to come */
 	bool up;
@@ -388,6 +403,105 @@ store_subscribe(
 		subscribe_now(sub);
 }
 
+/* ---- the connection on the loop ---- */
+
+static void
+link_write(struct link *l)
+{
+	l->writing = true;
+	redisAsyncHandleWrite(l->redis); /* and it may be gone */
+	l->writing = false;
+}
+
+static void
+on_link(uv_poll_t *p, int status, int events)
+{
+	struct link *l = p->data;
+
+	/* What is wrong with a socket is found by reading from it. */
+	if (l->redis && (status != 0 || (events & UV_READABLE)))
+		redisAsyncHandleRead(l->redis);
+	if (l->redis && (events & UV_WRITABLE))
+		link_write(l);
+}
+
+static void
+on_flush(uv_prepare_t *p)
+{
+	struct store *s = p->data;
+
+	if (!s->unsent || !s->redis)
+		return;
+	s->unsent = false;
+	link_write(s->redis->ev.data);
+}
+
+static void
+on_want_write(void *link)
+{
+	struct link *l = link;
+
+	if (!l->writing && (l->redis->c.flags & REDIS_CONNECTED)) {
+		l->store->unsent = true;
+		return;
+	}
+	l->full = true;
+	(void)uv_poll_start(&l->poll, UV_READABLE | UV_WRITABLE, on_link);
+}
+
+static void
+on_all_written(void *link)
+{
+	struct link *l = link;
+
+	if (!l->full)
+		return;
+	l->full = false;
+	(void)uv_poll_start(&l->poll, UV_READABLE, on_link);
+}
+
+/* It reads from the first to the last moment; see on_want_write(). */
+static void
+on_want_read(void *link)
+{
+	(void)link;
+}
+
+static void
+on_link_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+static void
+on_redis_gone(void *link)
+{
+	struct link *l = link;
+
+	l->redis = NULL;
+	uv_close((uv_handle_t *)&l->poll, on_link_closed);
+}
+
+static int
+link_open(struct store *s, redisAsyncContext *redis)
+{
+	struct link *l = xcalloc(1, sizeof(*l));
+
+	if (uv_poll_init(s->loop, &l->poll, redis->c.fd) != 0) {
+		free(l);
+		return -1;
+	}
+	l->poll.data = l;
+	l->store = s;
+	l->redis = redis;
+	redis->ev.data = l;
+	redis->ev.addRead = redis->ev.delRead = on_want_read;
+	redis->ev.addWrite = on_want_write;
+	redis->ev.delWrite = on_all_written;
+	redis->ev.cleanup = on_redis_gone;
+	return 0;
+}
+
 /* ---- the connection's life ---- */
 
 static void
@@ -538,7 +652,7 @@ connect_now(struct store *s)
 
 	s->redis = t->port ? redisAsyncConnect(t->host, t->port)
 			   : redisAsyncConnectUnix(t->host);
-	if (!s->redis || s->redis->err) {
+	if (!s->redis || s->redis->err || link_open(s, s->redis) < 0) {
 		if (s->redis)
 			redisAsyncFree(s->redis);
 		retry_later(s);
@@ -547,7 +661,6 @@ connect_now(struct store *s)
 	s->redis->data = s;
 	if (t->port)
 		(void)redisEnableKeepAlive(&s->redis->c);
-	(void)redisLibuvAttach(s->redis, s->loop);
 	(void)redisAsyncSetConnectCallback(s->redis, on_connect);
 	(void)redisAsyncSetDisconnectCallback(s->redis, on_disconnect);
 	(void)uv_timer_start(&s->timer, on_timer, CONNECT_MS, 0);
@@ -572,16 +685,22 @@ store_new(uv_loop_t *loop, const char *url, const char *prefix, int deadline_ms,
 	STAILQ_INIT(&s->subs);
 	(void)snprintf(s->prefix, sizeof(s->prefix), "{%s}:", prefix);
 	(void)uv_timer_init(loop, &s->timer);
-	s->timer.data = s;
+	(void)uv_prepare_init(loop, &s->flush);
+	s->timer.data = s->flush.data = s;
+	s->handles = 2;
+	(void)uv_prepare_start(&s->flush, on_flush);
+	uv_unref((uv_handle_t *)&s->flush);
 	connect_now(s);
 	return s;
 }
 
 static void
-on_timer_closed(uv_handle_t *h)
+on_handle_closed(uv_handle_t *h)
 {
 	struct store *s = h->data;
 
+	if (--s->handles > 0)
+		return;
 	while (!STAILQ_EMPTY(&s->subs)) {
 		struct subscription *sub = STAILQ_FIRST(&s->subs);
 
@@ -599,7 +718,8 @@ store_free(struct store *s)
 	s->closing = true;
 	if (s->redis)
 		redisAsyncFree(s->redis);
-	uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&s->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&s->flush, on_handle_closed);
 }
 
 bool
