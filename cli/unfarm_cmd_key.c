@@ -177,7 +177,7 @@ read_books(
 
 	if (!running)
 		return -1;
-	waiting = op_command(op, err, "HGET {%s}:count:%s waiting", prefix, pk);
+	waiting = op_command(op, err, "HGET {%s}:book:%s waiting", prefix, pk);
 	if (!waiting)
 		return -1;
 	ret_books->running = store_reply_int(running, 0);

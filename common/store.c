@@ -368,16 +368,13 @@ static void
 on_message(redisAsyncContext *ac, void *reply, void *privdata)
 {
 	struct subscription *sub = privdata;
-	const redisReply *r = reply;
-	const char *kind;
+	const redisReply *r = reply, *text = store_reply_at(r, 2);
 
 	(void)ac;
-	if (!r || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
-		return;
-	kind = store_reply_str(r->element[0], "");
-	if (strcmp(kind, "message") == 0)
+	if (text && text->type == REDIS_REPLY_STRING &&
+	    strcmp(store_reply_str(r->element[0], ""), "message") == 0)
 		sub->cb(sub->ctx, sub->channel + strlen(sub->store->prefix),
-		    store_reply_str(r->element[2], ""));
+		    text->str, text->len);
 }
 
 static void

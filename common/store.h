@@ -80,8 +80,9 @@ void store_eval_str(struct store *s, enum store_script_id script, store_cb *cb,
 void
 store_command(struct store *s, store_cb *cb, void *ctx, const char *fmt, ...);
 
+/* message: n bytes, and a NUL behind them. */
 typedef void
-store_message_cb(void *ctx, const char *channel, const char *message);
+store_message_cb(void *ctx, const char *channel, const char *message, size_t n);
 /*
  * Turns the connection into a subscriber: only further store_subscribe() calls
  * are allowed on it.  Subscribed again after each reconnection; messages in

@@ -15,7 +15,7 @@
 
 enum { MS = 1000 };
 
-static void on_event(void *ctx, enum wait_event event);
+static waiter_cb on_event;
 
 void
 job_call_init(struct job_call *c, struct request *req, const char *id,
@@ -184,8 +184,14 @@ job_call_start(struct job_call *c)
 
 /* ---- waiting ---- */
 
+static bool
+is_ours(const struct job_call *c, const struct job_record *rec)
+{
+	return strcmp(rec->owner, c->req->key->key.public_key) == 0;
+}
+
 static void
-on_event(void *ctx, enum wait_event event)
+on_event(void *ctx, enum wait_event event, const struct job_record *rec)
 {
 	struct job_call *c = ctx;
 
@@ -199,6 +205,8 @@ on_event(void *ctx, enum wait_event event)
 		return; /* the reply, or job_call_wait(), sees to it */
 	if (c->gone)
 		answer_gone(c);
+	else if (rec && is_ours(c, rec))
+		answer_job(c, rec);
 	else
 		read_job(c, "");
 }

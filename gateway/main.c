@@ -287,20 +287,21 @@ on_events_state(void *ctx, bool up)
 }
 
 static void
-on_done_message(void *ctx, const char *channel, const char *job)
+on_done_message(void *ctx, const char *channel, const char *message, size_t n)
 {
 	struct gateway *gw = ctx;
 
 	(void)channel;
-	waiters_job_ended(gw->waiters, job);
+	waiters_job_ended(gw->waiters, message, n);
 }
 
 static void
-on_key_message(void *ctx, const char *channel, const char *public_key)
+on_key_message(void *ctx, const char *channel, const char *public_key, size_t n)
 {
 	struct gateway *gw = ctx;
 
 	(void)channel;
+	(void)n;
 	keyring_forget(gw->keyring, public_key);
 }
 

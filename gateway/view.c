@@ -1,5 +1,7 @@
 #include "view.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "attr.h"
@@ -21,31 +23,91 @@ set_time(struct out *o, const char *name, int64_t wall_ms)
 
 /* ---- reading ---- */
 
-static const char *
-field_str(const redisReply *r, const char *name)
+static const struct {
+	const char *name;
+	size_t offset; /* in the record */
+	bool number;   /* else a text */
+} fields[] = {
+#define TEXT(name, member)                                                     \
+	{                                                                      \
+		name, offsetof(struct job_record, member), false               \
+	}
+#define NUMBER(name, member)                                                   \
+	{                                                                      \
+		name, offsetof(struct job_record, member), true                \
+	}
+	TEXT("pk", owner),
+	TEXT("lang", language),
+	TEXT("net", network_mode),
+	TEXT("detected", detected),
+	TEXT("reason", reason),
+	TEXT("message", message),
+	TEXT("node", node),
+	NUMBER("created", created_ms),
+	NUMBER("started", started_ms),
+	NUMBER("finished", finished_ms),
+	NUMBER("attempts", attempts),
+#undef TEXT
+#undef NUMBER
+};
+
+/* Times and counts: less than nothing is nothing, and so is what is none. */
+static int64_t
+number(const char *text)
 {
-	return store_reply_str(store_reply_field(r, name), "");
+	char *end;
+	long long v;
+
+	errno = 0;
+	v = strtoll(text, &end, 10);
+	return errno == 0 && *end == '\0' && v > 0 ? v : 0;
 }
 
-/* Times and counts: less than nothing is nothing. */
-static int64_t
-field_int(const redisReply *r, const char *name)
+/* One whose state is not known yet. */
+static struct job_record
+record_new(const char *id)
 {
-	int64_t v = store_reply_int(store_reply_field(r, name), 0);
+	struct job_record rec = { .id = id, .state = JOB__COUNT };
 
-	return v > 0 ? v : 0;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		if (!fields[i].number)
+			*(const char **)((char *)&rec + fields[i].offset) = "";
+	return rec;
+}
+
+static void
+record_set(struct job_record *rec, const char *name, const char *value)
+{
+	int state;
+
+	if (strcmp(name, "state") == 0) {
+		state = job_state_from_name(value);
+		rec->state = state < 0 ? JOB__COUNT : (enum job_state)state;
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		void *member = (char *)rec + fields[i].offset;
+
+		if (strcmp(name, fields[i].name) != 0)
+			continue;
+		if (fields[i].number)
+			*(int64_t *)member = number(value);
+		else
+			*(const char **)member = value;
+		return;
+	}
 }
 
 /* Nothing, or something that is no object, reads as "no result". */
 static json_t *
-parse_result(const redisReply *r)
+parse_result(const char *text, size_t n)
 {
 	struct err ignored;
 	json_t *v;
 
-	if (!r || r->type != REDIS_REPLY_STRING || r->len == 0)
+	if (n == 0)
 		return NULL;
-	v = json_parse(r->str, r->len, &ignored);
+	v = json_parse(text, n, &ignored);
 	if (v && !json_is_object(v)) {
 		json_decref(v);
 		v = NULL;
@@ -57,32 +119,45 @@ int
 job_record_from_reply(struct job_record *ret_rec, const char *id,
     const redisReply *r, struct err *err)
 {
-	const redisReply *f = store_reply_at(r, 0);
-	int state;
+	const redisReply *f = store_reply_at(r, 0), *text;
+	struct job_record rec = record_new(id);
 
 	if (r->type == REDIS_REPLY_NIL)
 		return err_set(
 		    err, ERR_NOT_FOUND, 0, "Job not found or expired");
-	state = job_state_from_name(field_str(f, "state"));
-	if (state < 0)
+	for (size_t i = 0; store_reply_at(f, i + 1); i += 2)
+		record_set(&rec, store_reply_str(f->element[i], ""),
+		    store_reply_str(f->element[i + 1], ""));
+	if (rec.state == JOB__COUNT)
 		return err_set(
 		    err, ERR_SYS, 0, "the record of job `%s` is damaged", id);
-	*ret_rec = (struct job_record){
-		.id = id,
-		.state = (enum job_state)state,
-		.language = field_str(f, "lang"),
-		.network_mode = field_str(f, "net"),
-		.detected = field_str(f, "detected"),
-		.reason = field_str(f, "reason"),
-		.message = field_str(f, "message"),
-		.node = field_str(f, "node"),
-		.created_ms = field_int(f, "created"),
-		.started_ms = field_int(f, "started"),
-		.finished_ms = field_int(f, "finished"),
-		.attempts = field_int(f, "attempts"),
-		.result = parse_result(store_reply_at(r, 1)),
-	};
+	text = store_reply_at(r, 1);
+	if (text && text->type == REDIS_REPLY_STRING)
+		rec.result = parse_result(text->str, text->len);
+	*ret_rec = rec;
 	return 0;
+}
+
+bool
+job_record_from_message(
+    struct job_record *ret_rec, const char *message, size_t n)
+{
+	const char *end = message + n, *p = message + strlen(message) + 1;
+	struct job_record rec = record_new(message);
+
+	while (p < end && *p) {
+		const char *value = p + strlen(p) + 1;
+
+		if (value >= end)
+			return false;
+		record_set(&rec, p, value);
+		p = value + strlen(value) + 1;
+	}
+	if (p++ >= end || rec.state == JOB__COUNT)
+		return false;
+	rec.result = parse_result(p, (size_t)(end - p));
+	*ret_rec = rec;
+	return true;
 }
 
 void

@@ -8,19 +8,23 @@
  */
 #include <hiredis/hiredis.h>
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "err.h"
 #include "job.h"
 
-/* The hash of a job; texts are borrowed from the reply, "" when missing. */
+/* The hash of a job; texts are borrowed from what it came in, "" when missing.
+ */
 struct job_record {
 	const char *id;
 	enum job_state state;
+	const char *owner; /* public key */
 	const char *language, *network_mode, *detected, *reason, *message;
 	const char *node;
 	int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
-	long long attempts;
+	int64_t attempts;
 	json_t *result; /* owned; NULL: none was stored */
 };
 
@@ -30,6 +34,12 @@ struct job_record {
  */
 int job_record_from_reply(struct job_record *ret_rec, const char *id,
     const redisReply *r, struct err *err);
+/*
+ * From the news of its end (`notify` in conf/redis/_prelude.lua): n bytes with
+ * a NUL behind them.  False when the job is not in it, or no sense.
+ */
+bool job_record_from_message(
+    struct job_record *ret_rec, const char *message, size_t n);
 void job_record_done(struct job_record *rec);
 
 struct out;

@@ -12,6 +12,7 @@
 #include "hash.h"
 #include "id.h"
 #include "mem.h"
+#include "view.h"
 
 /* A job that somebody waits for. */
 struct awaited {
@@ -119,7 +120,7 @@ on_timer(uv_timer_t *t)
 {
 	struct waiter *w = t->data;
 
-	w->cb(w->ctx, WAIT_EXPIRED);
+	w->cb(w->ctx, WAIT_EXPIRED, NULL);
 }
 
 static void
@@ -130,7 +131,7 @@ on_watch(uv_poll_t *p, int status, int events)
 	(void)status;
 	(void)events;
 	(void)uv_poll_stop(p);
-	w->cb(w->ctx, WAIT_GONE);
+	w->cb(w->ctx, WAIT_GONE, NULL);
 }
 
 /*
@@ -166,7 +167,8 @@ waiter_arm(struct waiter *w, int64_t hold_ms, int fd)
 }
 
 static void
-tell_awaited(struct awaited *a, enum wait_event event)
+tell_awaited(
+    struct awaited *a, enum wait_event event, const struct job_record *rec)
 {
 	struct waiter *w = TAILQ_FIRST(&a->waiters);
 
@@ -175,7 +177,7 @@ tell_awaited(struct awaited *a, enum wait_event event)
 		struct waiter *next = TAILQ_NEXT(w, link);
 
 		if (event == WAIT_LOOK || w->armed)
-			w->cb(w->ctx, event);
+			w->cb(w->ctx, event, rec);
 		w = next;
 	}
 }
@@ -186,18 +188,25 @@ tell_all(struct waiters *ws, enum wait_event event)
 	struct awaited *a = NULL, *next = NULL;
 
 	HASH_ITER (hh, ws->jobs, a, next) {
-		tell_awaited(a, event);
+		tell_awaited(a, event, NULL);
 	}
 }
 
 void
-waiters_job_ended(struct waiters *ws, const char *job)
+waiters_job_ended(struct waiters *ws, const char *message, size_t n)
 {
+	struct job_record rec;
 	struct awaited *a;
 
-	HASH_FIND_STR(ws->jobs, job, a);
-	if (a)
-		tell_awaited(a, WAIT_LOOK);
+	HASH_FIND_STR(ws->jobs, message, a); /* it begins with the id */
+	if (!a)
+		return;
+	if (!job_record_from_message(&rec, message, n)) {
+		tell_awaited(a, WAIT_LOOK, NULL);
+		return;
+	}
+	tell_awaited(a, WAIT_LOOK, &rec);
+	job_record_done(&rec);
 }
 
 void

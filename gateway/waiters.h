@@ -6,9 +6,11 @@
  * come too early.  It is a hash entry, and once armed a timer and a watch over
  * the client's connection: ten thousand of them cost no thread.
  */
+#include <stddef.h>
 #include <stdint.h>
 
 struct gateway;
+struct job_record;
 struct waiters;
 struct waiter;
 
@@ -18,8 +20,12 @@ enum wait_event {
 	WAIT_GONE,    /* the client closed its side of the connection */
 };
 
-/* May free its own waiter, no other one. */
-typedef void waiter_cb(void *ctx, enum wait_event event);
+/*
+ * May free its own waiter, no other one.  rec comes with WAIT_LOOK when the job
+ * is in the news of its end: whose it is, is still to be checked.
+ */
+typedef void
+waiter_cb(void *ctx, enum wait_event event, const struct job_record *rec);
 
 struct waiters *waiters_new(struct gateway *gw);
 void waiters_free(struct waiters *ws); /* none may be left */
@@ -33,8 +39,8 @@ void waiter_free(struct waiter *w);
  */
 void waiter_arm(struct waiter *w, int64_t hold_ms, int fd);
 
-/* The scripts say that it ended. */
-void waiters_job_ended(struct waiters *ws, const char *job);
+/* The scripts say that one ended: the message of n bytes. */
+void waiters_job_ended(struct waiters *ws, const char *message, size_t n);
 /* Messages may have been lost: WAIT_LOOK to all. */
 void waiters_look(struct waiters *ws);
 /* WAIT_EXPIRED to all that are armed, and at once to all that will be. */

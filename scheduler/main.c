@@ -159,13 +159,9 @@ start_repair(struct scheduler *s)
 static void
 start_sweep(struct scheduler *s)
 {
-	char ttl[NUMBER_MAX];
-
-	(void)snprintf(
-	    ttl, sizeof(ttl), "%ld", s->settings.job_result_seconds * 1000);
 	FAULT(scheduler_sweeping);
 	store_eval_str(s->store, STORE_sweep, on_chore, s, s->who,
-	    s->chores.cursor, ttl, (char *)NULL);
+	    s->chores.cursor, (char *)NULL);
 }
 
 /* Starts what is due, and sets the timer for what will be. */

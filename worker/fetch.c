@@ -2,11 +2,15 @@
  * fetch.c - jobs in, leases kept, results out: everything said to Redis.
  *
  * No polling: a worker that found nothing to do lies in BLPOP on `wake` until a
- * token comes.  At most one `take` and one BLPOP are under way.  A worker at
- * capacity does not wait for tokens, so that they go to one with room.
+ * token comes.  `take` follows it in the same pipeline, so Redis hands out jobs
+ * the moment that it wakes us, without a question in between.  One `take` is
+ * under way at most, and a worker at capacity does not wait for tokens, so that
+ * they go to one with room.
  *
- * A result that cannot be delivered because Redis is away is kept and offered
- * again until it is taken, or until the lease turns out to be another's.
+ * A finished job's place is free as soon as its result is on its way: the next
+ * `take` leaves together with it.  A result that cannot be delivered because
+ * Redis is away takes its place again, is kept and offered again until it is
+ * taken, or until the lease turns out to be another's.
  */
 #include "mem.h"
 #include "worker.h"
@@ -47,6 +51,7 @@ struct report {
 	struct job_result result; /* owned */
 	char *text;               /* owned: the result as JSON */
 	int64_t backoff_ms;
+	bool has_place; /* among the jobs that we have room for */
 };
 
 static void
@@ -55,10 +60,12 @@ on_report_closed(uv_handle_t *h)
 	struct report *r = h->data;
 	struct worker *w = r->worker;
 
+	if (r->has_place)
+		w->n_tasks--;
+	w->n_reports--;
 	job_result_done(&r->result);
 	free(r->text);
 	free(r);
-	w->n_tasks--;
 	fetch_more(w);
 	worker_check_drained(w);
 }
@@ -77,6 +84,9 @@ on_reported(void *ctx, const redisReply *reply, const struct err *err)
 	struct report *r = ctx;
 
 	if (err && err->code == ERR_UNAVAILABLE) {
+		if (!r->has_place)
+			r->worker->n_tasks++;
+		r->has_place = true;
 		(void)uv_timer_start(
 		    &r->timer, on_report_timer, (uint64_t)r->backoff_ms, 0);
 		r->backoff_ms = r->backoff_ms * 2 < RETRY_MAX_MS
@@ -99,6 +109,10 @@ report_send(struct report *r)
 	store_eval_str(r->worker->store, STORE_finish, on_reported, r, r->id,
 	    r->lease, r->status, r->reason,
 	    r->result.message ? r->result.message : "", r->text, r->ttl, NULL);
+	if (r->has_place)
+		r->worker->n_tasks--;
+	r->has_place = false;
+	fetch_more(r->worker);
 }
 
 static void
@@ -151,7 +165,9 @@ report(
 	enum job_reason reason = job_result_last(res)->reason;
 	struct report *r = xcalloc(1, sizeof(*r));
 
+	w->n_reports++;
 	r->worker = w;
+	r->has_place = true;
 	r->status = job_state_name(job_reason_state(reason));
 	r->reason = job_reason_name(reason);
 	r->result = *res;
@@ -180,26 +196,31 @@ why_given_back(const struct worker *w, const struct task *t)
 	return t->step_started_us > 0 ? "lease-over" : "no-sandbox";
 }
 
-/*
- * The job runs again elsewhere: as if we had never had it when we drain, as a
- * failed attempt when its sandbox died under it.
- */
 static void
-give_back(struct worker *w, const struct task *t)
+on_given_back(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct worker *w = ctx;
+
+	(void)reply;
+	(void)err; /* then its lease runs out */
+	w->n_tasks--;
+	fetch_more(w);
+	worker_check_drained(w);
+}
+
+/* Not ours any more: it runs again elsewhere.  It had a place among n_tasks. */
+static void
+give_back(
+    struct worker *w, const char *id, const char *lease, long most_attempts)
 {
 	const struct settings *s = &w->settings;
 	char ttl[24], most[24];
 
 	FAULT(worker_giving_back);
 	(void)snprintf(ttl, sizeof(ttl), "%ld", s->job_result_seconds * 1000);
-	(void)snprintf(
-	    most, sizeof(most), "%ld", t->given_back ? 0 : s->job_max_attempts);
-	store_eval_str(w->store, STORE_giveback, NULL, NULL, ttl, most, t->id,
-	    t->lease, NULL);
-	log_info(t->log_id, "job given back|why=%s", why_given_back(w, t));
-	w->n_tasks--;
-	fetch_more(w);
-	worker_check_drained(w);
+	(void)snprintf(most, sizeof(most), "%ld", most_attempts);
+	store_eval_str(w->store, STORE_giveback, on_given_back, w, ttl, most,
+	    id, lease, NULL);
 }
 
 static void
@@ -208,7 +229,11 @@ on_task_done(struct task *t, void *ctx)
 	struct worker *w = ctx;
 
 	if (t->given_back || t->lost) {
-		give_back(w, t);
+		/* As if we had never had it, or as a failed attempt. */
+		give_back(w, t->id, t->lease,
+		    t->given_back ? 0 : w->settings.job_max_attempts);
+		log_info(
+		    t->log_id, "job given back|why=%s", why_given_back(w, t));
 		return;
 	}
 	log_task(t, job_result_last(&t->result));
@@ -259,12 +284,25 @@ start_job(struct worker *w, const redisReply *job)
 	(void)task_start(w, spec, lang, id, lease, on_task_done, w);
 }
 
-static void wait_for_work(struct worker *w);
-
 static long
 room(const struct worker *w)
 {
 	return w->slots - (long)w->n_tasks;
+}
+
+/* It was taken before Redis heard that we do not want any. */
+static void
+return_job(struct worker *w, const redisReply *job)
+{
+	w->n_tasks++;
+	give_back(w, store_reply_str(store_reply_at(job, 0), ""),
+	    store_reply_str(store_reply_at(job, 1), ""), 0);
+}
+
+static bool
+wants_jobs(const struct worker *w)
+{
+	return !w->draining && clock_mono_ms() >= w->pause_until_ms;
 }
 
 static void
@@ -273,25 +311,30 @@ on_taken(void *ctx, const redisReply *reply, const struct err *err)
 	struct worker *w = ctx;
 	size_t n;
 
-	w->take_in_flight = false;
+	w->waiting = false;
 	if (err) {
 		/* Up again, on_state() comes; until then nothing is to do. */
 		log_debug(NULL, "take: %s", err->msg);
+		w->take_in_flight = false;
 		worker_check_drained(w);
 		return;
 	}
 	n = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
-	w->maybe_more = n > 0;
+	w->maybe_more = (long)n >= w->asked;
 	if (n > 0)
 		FAULT(worker_taken);
 	for (size_t i = 0; i < n; i++)
-		start_job(w, reply->element[i]);
+		if (wants_jobs(w))
+			start_job(w, reply->element[i]);
+		else
+			return_job(w, reply->element[i]);
+	w->take_in_flight = false; /* now that each has its place */
 	fetch_more(w);
 	worker_check_drained(w);
 }
 
 static void
-take(struct worker *w)
+take(struct worker *w, struct store *s)
 {
 	char vcpu[24], count[24], lease[24];
 	long n = room(w) < TAKE_MAX ? room(w) : TAKE_MAX;
@@ -301,44 +344,68 @@ take(struct worker *w)
 	(void)snprintf(
 	    lease, sizeof(lease), "%ld", w->settings.job_lease_seconds * 1000);
 	w->take_in_flight = true;
-	store_eval_str(w->store, STORE_take, on_taken, w, w->instance, w->node,
-	    vcpu, count, lease, NULL);
+	w->asked = n;
+	store_eval_str(s, STORE_take, on_taken, w, w->instance, w->node, vcpu,
+	    count, lease, NULL);
+}
+
+/* Nil, when nobody called for WAIT_SECONDS, is as good a reason to look. */
+static void
+wait_for_work(struct worker *w)
+{
+	if (!store_up(w->blocking))
+		return;
+	w->waiting = true;
+	store_command(w->blocking, NULL, NULL, "BLPOP %swake %d",
+	    store_prefix(w->blocking), WAIT_SECONDS);
+	take(w, w->blocking);
 }
 
 void
 fetch_more(struct worker *w)
 {
-	if (w->draining || w->take_in_flight || room(w) <= 0 || w->n_can == 0 ||
-	    !store_up(w->store) || clock_mono_ms() < w->pause_until_ms)
+	if (w->take_in_flight || room(w) <= 0 || w->n_can == 0 ||
+	    !store_up(w->store) || !wants_jobs(w))
 		return;
 	if (w->maybe_more)
-		take(w);
+		take(w, w->store);
 	else
 		wait_for_work(w);
 }
 
 static void
-on_woken(void *ctx, const redisReply *reply, const struct err *err)
+on_unblocked(void *ctx, const redisReply *reply, const struct err *err)
 {
 	struct worker *w = ctx;
 
-	w->wait_in_flight = false;
-	if (err)
-		return;
-	/* nil: nobody called for WAIT_SECONDS; lie down again. */
-	if (reply->type == REDIS_REPLY_ARRAY)
-		w->maybe_more = true;
-	fetch_more(w);
+	if (err && w->draining) { /* it gives us nothing now */
+		w->take_in_flight = false;
+		worker_check_drained(w);
+	}
+	/* 0: our BLPOP is still on its way, or is over already. */
+	if (!err && store_reply_int(reply, 1) == 0 && w->waiting)
+		fetch_look(w);
+}
+
+void
+fetch_look(struct worker *w)
+{
+	w->maybe_more = true;
+	if (!w->waiting)
+		fetch_more(w);
+	else if (w->blocking_id > 0)
+		store_command(w->store, on_unblocked, w, "CLIENT UNBLOCK %lld",
+		    w->blocking_id);
 }
 
 static void
-wait_for_work(struct worker *w)
+on_blocking_id(void *ctx, const redisReply *reply, const struct err *err)
 {
-	if (w->wait_in_flight || !store_up(w->blocking))
-		return;
-	w->wait_in_flight = true;
-	store_command(w->blocking, on_woken, w, "BLPOP %swake %d",
-	    store_prefix(w->blocking), WAIT_SECONDS);
+	struct worker *w = ctx;
+
+	w->blocking_id = err ? 0 : store_reply_int(reply, 0);
+	if (w->draining)
+		fetch_look(w);
 }
 
 void
@@ -441,17 +508,20 @@ on_renew(uv_timer_t *timer)
 	struct task *t;
 	size_t n = 0;
 
-	if (w->n_tasks == 0)
+	if (LIST_EMPTY(&w->tasks))
 		return;
 	end_overdue(w);
 	w->renew_sent_ms = clock_mono_ms();
-	args = xcalloc(2 + 2 * w->n_tasks, sizeof(*args));
+	LIST_FOREACH (t, &w->tasks, link)
+		n++;
+	args = xcalloc(2 + 2 * n, sizeof(*args));
+	n = 0;
 	(void)snprintf(
 	    lease, sizeof(lease), "%ld", w->settings.job_lease_seconds * 1000);
 	args[n++] = store_arg_str(w->instance);
 	args[n++] = store_arg_str(lease);
 	LIST_FOREACH (t, &w->tasks, link)
-		if (*t->id && n + 2 <= 2 + 2 * w->n_tasks) {
+		if (*t->id) {
 			args[n++] = store_arg_str(t->id);
 			args[n++] = store_arg_str(t->lease);
 		}
@@ -593,8 +663,7 @@ on_store_state(void *ctx, bool up)
 	abandon_dead(w);
 	w->abandoned = NULL;
 	fetch_beat_now(w);
-	w->maybe_more = true;
-	fetch_more(w);
+	fetch_look(w);
 }
 
 static void
@@ -602,17 +671,21 @@ on_blocking_state(void *ctx, bool up)
 {
 	struct worker *w = ctx;
 
-	if (up)
-		fetch_more(w);
+	w->blocking_id = 0;
+	if (!up)
+		return;
+	store_command(w->blocking, on_blocking_id, w, "CLIENT ID");
+	fetch_more(w);
 }
 
 static void
-on_cancel(void *ctx, const char *channel, const char *id)
+on_cancel(void *ctx, const char *channel, const char *id, size_t n)
 {
 	struct worker *w = ctx;
 	struct task *t = find_task(w, id);
 
 	(void)channel;
+	(void)n;
 	if (t)
 		task_kill(t, REASON_cancelled);
 }

@@ -87,14 +87,14 @@ worker_set_can(struct worker *w, const char *names)
 	if (!w->store)
 		return;
 	fetch_beat_now(w);
-	w->maybe_more = true;
-	fetch_more(w);
+	fetch_look(w);
 }
 
 void
 worker_check_drained(struct worker *w)
 {
-	if (w->draining && w->n_tasks == 0 && !w->take_in_flight)
+	if (w->draining && w->n_tasks == 0 && w->n_reports == 0 &&
+	    !w->take_in_flight)
 		uv_stop(&w->loop);
 }
 
@@ -124,6 +124,7 @@ on_term(uv_signal_t *s, int sig)
 	w->draining = true;
 	log_info(NULL, "draining|jobs=%zu", w->n_tasks);
 	fetch_beat_now(w); /* no languages: nothing is sent here any more */
+	fetch_look(w);     /* and nobody waits to be sent something */
 	(void)uv_timer_start(&w->drain, on_drain_over,
 	    (uint64_t)w->settings.worker_drain_seconds * 1000, 0);
 	worker_check_drained(w);

@@ -41,9 +41,11 @@ struct worker {
 	struct store *store;    /* calls */
 	struct store *blocking; /* BLPOP, nothing else */
 	struct store *control;  /* subscription: cancelled jobs */
+	long long blocking_id; /* Redis's name of that connection; 0: unknown */
 	bool take_in_flight;
-	bool wait_in_flight;
+	bool waiting;    /* it follows a BLPOP */
 	bool maybe_more; /* the queue may hold something for us */
+	long asked;      /* jobs, by the take under way */
 	int64_t pause_until_ms;
 	int64_t renew_sent_ms; /* the renewal under way, or the last one */
 	int64_t renewed_ms;    /* the last one that was answered */
@@ -56,7 +58,8 @@ struct worker {
 
 	/* task.c */
 	LIST_HEAD(task_list, task) tasks;
-	size_t n_tasks; /* jobs; canaries are not counted */
+	size_t n_tasks;   /* jobs in our places; canaries have none */
+	size_t n_reports; /* results that Redis has not confirmed */
 
 	/* canary.c */
 	struct canary *canary; /* NULL when none runs */
@@ -72,6 +75,8 @@ void worker_set_can(struct worker *w, const char *names);
 int fetch_start(struct worker *w, struct err *err);
 /* Ask for jobs if there is room and reason; safe to call at any time. */
 void fetch_more(struct worker *w);
+/* There is reason: look now, also when we lie waiting. */
+void fetch_look(struct worker *w);
 void fetch_beat_now(struct worker *w);
 /* This node cannot make sandboxes right now: rest before taking again. */
 void fetch_pause(struct worker *w, int64_t ms);

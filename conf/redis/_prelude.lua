@@ -1,72 +1,93 @@
 -- What every script shares; the build puts it in front of each of them.
 -- KEYS[1] is the farm's prefix, "{unfarm}:": one hash tag, so one cluster slot.
+-- A script's price is the number of its calls and of the bytes they write.
 local P = KEYS[1]
+local call = redis.call
 local FINAL = { completed = true, failed = true, timeout = true, cancelled = true }
 local MAX_WAKE = 64 -- tokens that may lie in `wake`; each makes one worker look
+local MAX_TOLD = 16384 -- bytes of a result that goes out with the news of its end
 
 local function now_ms()
-  local t = redis.call('TIME')
+  local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
-local function job_key(id) return P .. 'job:' .. id end
+-- Redis writes a number of Lua as a floating-point one, which takes longer.
+local function int(n) return string.format('%d', n) end
 
-local function stat(name, n) redis.call('HINCRBY', P .. 'stats', name, n) end
+local function job_key(id) return P .. 'job:' .. id end
+local function body_key(id) return P .. 'body:' .. id end
+local function book_key(pk) return P .. 'book:' .. pk end
+
+local function stat(name, n) call('HINCRBY', P .. 'stats', name, int(n)) end
 
 -- One token for one idle worker (BLPOP).  Too many are useless: a worker that
 -- wakes takes all it has room for.
 local function wake()
-  if redis.call('LLEN', P .. 'wake') < MAX_WAKE then
-    redis.call('RPUSH', P .. 'wake', '1')
-  end
+  if call('LLEN', P .. 'wake') < MAX_WAKE then call('RPUSH', P .. 'wake', '1') end
 end
 
 local function count_waiting(pk, n)
-  redis.call('HINCRBY', P .. 'count:' .. pk, 'waiting', n)
+  call('HINCRBY', book_key(pk), 'waiting', int(n))
   stat('waiting', n)
 end
 
--- A key stands in the ring while it has waiting jobs and a free slot.
-local function make_eligible(pk)
-  if redis.call('ZCARD', P .. 'classes:' .. pk) == 0 then return end
-  local limit = tonumber(redis.call('HGET', P .. 'key:' .. pk, 'concurrency') or 1)
-  if redis.call('ZCARD', P .. 'running:' .. pk) >= limit then return end
-  if redis.call('SADD', P .. 'inring', pk) == 1 then
-    redis.call('RPUSH', P .. 'ring', pk)
+local function concurrency_of(pk)
+  return tonumber(call('HGET', P .. 'key:' .. pk, 'concurrency') or 1)
+end
+
+-- A key stands in the ring, and `ring` in its book says so, while it has queued
+-- jobs and a free slot.  fresh: one was queued just now, so somebody must look.
+local function make_eligible(pk, fresh)
+  local b = call('HMGET', book_key(pk), 'waiting', 'ring')
+  if (b[1] or '0') == '0' then return end
+  if not b[2] then
+    if call('ZCARD', P .. 'classes:' .. pk) == 0
+      or call('ZCARD', P .. 'running:' .. pk) >= concurrency_of(pk) then
+      return
+    end
+    call('HSET', book_key(pk), 'ring', '1')
+    call('RPUSH', P .. 'ring', pk)
+  elseif not fresh then
+    return
   end
   wake()
 end
 
--- Put a pending job in its class's list; front for one that waited before.
+-- Put a job in its class's list; front for one that waited before.
 local function queue_push(id, pk, class, seq, front)
-  local list = P .. 'wait:' .. pk .. ':' .. class
-  local entry = seq .. ':' .. id
-  if front then redis.call('LPUSH', list, entry) else redis.call('RPUSH', list, entry) end
-  if front or redis.call('LLEN', list) == 1 then
-    redis.call('ZADD', P .. 'classes:' .. pk, seq, class)
-  end
-  count_waiting(pk, 1)
-  make_eligible(pk)
+  local n = call(front and 'LPUSH' or 'RPUSH', P .. 'wait:' .. pk .. ':' .. class, seq .. ':' .. id)
+  if front or n == 1 then call('ZADD', P .. 'classes:' .. pk, seq, class) end
 end
 
--- Remove the head of a class's list; false when the list is empty.
+-- Remove the head of a class's list; nil when it is empty.  Second: whether it
+-- is empty now.
 local function queue_pop(pk, class)
   local list = P .. 'wait:' .. pk .. ':' .. class
-  local entry = redis.call('LPOP', list)
-  local head = entry and redis.call('LINDEX', list, 0)
+  local entry = call('LPOP', list)
+  local head = entry and call('LINDEX', list, '0')
   if head then
-    redis.call('ZADD', P .. 'classes:' .. pk, string.match(head, '^%d+'), class)
+    call('ZADD', P .. 'classes:' .. pk, string.match(head, '^%d+'), class)
   else
-    redis.call('ZREM', P .. 'classes:' .. pk, class)
+    call('ZREM', P .. 'classes:' .. pk, class)
   end
-  return entry and string.match(entry, '^%d+:(.*)$')
+  return entry and string.match(entry, '^%d+:(.*)$'), not head
 end
 
--- Everything a lease holds: the slot of the key, the worker's list.
-local function drop_lease(id, pk, worker)
-  redis.call('ZREM', P .. 'leases', id)
-  redis.call('ZREM', P .. 'running:' .. pk, id)
-  if worker then redis.call('SREM', P .. 'held:' .. worker, id) end
+-- A pending job that will not run.
+local function leave_queue(id, pk)
+  count_waiting(pk, -1)
+  call('ZREM', P .. 'delayed', id)
+end
+
+local function drop_lease(id, pk)
+  call('ZREM', P .. 'leases', id)
+  call('ZREM', P .. 'running:' .. pk, id)
+end
+
+-- A lease is the text worker/takes: `takes` only grows, so none comes twice.
+local function holds(lease, state, worker, takes)
+  return state == 'running' and worker .. '/' .. takes == lease
 end
 
 -- Remember who wants to hear of the job's end; each channel once.
@@ -75,52 +96,67 @@ local function add_waiter(id, waiters, channel)
   if channel == '' or string.find(' ' .. waiters .. ' ', ' ' .. channel .. ' ', 1, true) then
     return
   end
-  redis.call('HSET', job_key(id), 'waiters', waiters .. ' ' .. channel)
+  call('HSET', job_key(id), 'waiters', waiters .. ' ' .. channel)
 end
 
-local function notify(id, waiters)
+-- The id, and unless the result is large the whole job: what `read` would say,
+-- as strings that each end with a NUL (none has one), an empty one, the result.
+local function notify(id, waiters, result)
+  local text
   for channel in string.gmatch(waiters or '', '%S+') do
-    redis.call('PUBLISH', P .. 'done:' .. channel, id)
+    if not text then
+      text = id
+      if #result <= MAX_TOLD then
+        text = id .. '\0' .. table.concat(call('HGETALL', job_key(id)), '\0') .. '\0\0' .. result
+      end
+    end
+    call('PUBLISH', P .. 'done:' .. channel, text)
   end
 end
 
--- The last step of every job.  A final job never changes again; it expires.
-local function job_end(id, status, reason, message, ttl_ms)
+-- The last step of every job, when it is in no queue and has no lease any more.
+-- A final job never changes again; it expires.
+local function job_end(id, pk, waiters, status, reason, message, ttl, result)
   local k = job_key(id)
-  local f = redis.call('HMGET', k, 'pk', 'waiters', 'worker')
-  redis.call('HSET', k, 'state', status, 'finished', now_ms(), 'reason', reason)
-  if message ~= '' then redis.call('HSET', k, 'message', message) end
-  redis.call('HDEL', k, 'lease', 'waiters')
-  redis.call('DEL', P .. 'spec:' .. id)
-  redis.call('PEXPIRE', k, ttl_ms)
-  redis.call('ZREM', P .. 'delayed', id)
-  drop_lease(id, f[1], f[3])
+  if message == '' then
+    call('HSET', k, 'state', status, 'finished', int(now_ms()), 'reason', reason)
+  else
+    call('HSET', k, 'state', status, 'finished', int(now_ms()), 'reason', reason,
+      'message', message)
+  end
+  call('PEXPIRE', k, ttl)
+  if result then
+    call('SET', body_key(id), result, 'PX', ttl)
+  else
+    call('DEL', body_key(id))
+  end
   stat('ended_' .. status, 1)
-  make_eligible(f[1])
-  notify(id, f[2])
+  make_eligible(pk)
+  notify(id, waiters, result or '')
 end
 
 -- running -> pending, or failed when it was started too often.
-local function job_retry(id, delay_ms, max_attempts, ttl_ms, why)
+local function job_retry(id, delay_ms, max_attempts, ttl, why)
   local k = job_key(id)
-  local f = redis.call('HMGET', k, 'pk', 'class', 'seq', 'attempts', 'worker', 'cancel')
-  drop_lease(id, f[1], f[5])
-  if f[6] then
-    return job_end(id, 'cancelled', 'cancelled', '', ttl_ms)
+  local f = call('HMGET', k, 'pk', 'class', 'seq', 'attempts', 'cancel', 'waiters')
+  local pk = f[1]
+  drop_lease(id, pk)
+  if f[5] then
+    return job_end(id, pk, f[6], 'cancelled', 'cancelled', '', ttl)
   end
   if tonumber(f[4]) >= max_attempts then
-    return job_end(id, 'failed', 'lost', why, ttl_ms)
+    return job_end(id, pk, f[6], 'failed', 'lost', why, ttl)
   end
-  redis.call('HSET', k, 'state', 'pending')
+  call('HSET', k, 'state', 'pending')
   -- A job that only changes hands goes on waiting; it must not do so for ever.
-  if max_attempts ~= math.huge then redis.call('HSET', k, 'queued', now_ms()) end
-  redis.call('HDEL', k, 'lease', 'worker', 'started')
+  if max_attempts ~= math.huge then call('HSET', k, 'queued', int(now_ms())) end
+  call('HDEL', k, 'worker', 'started')
   stat('retried', 1)
+  count_waiting(pk, 1)
   if delay_ms > 0 then
-    redis.call('ZADD', P .. 'delayed', now_ms() + delay_ms, id)
-    count_waiting(f[1], 1)
-    make_eligible(f[1])
+    call('ZADD', P .. 'delayed', int(now_ms() + delay_ms), id)
   else
-    queue_push(id, f[1], f[2], f[3], true)
+    queue_push(id, pk, f[2], f[3], true)
   end
+  make_eligible(pk, delay_ms <= 0)
 end

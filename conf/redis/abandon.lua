@@ -3,14 +3,15 @@
 -- known to be dead.  Its master calls this instead of waiting for the leases.
 -- ARGV: worker, most attempts, result lifetime in ms
 -- Returns how many.
-local ids = redis.call('SMEMBERS', P .. 'held:' .. ARGV[1])
-for _, id in ipairs(ids) do
-  local f = redis.call('HMGET', job_key(id), 'state', 'worker')
-  if f[1] == 'running' and f[2] == ARGV[1] then
-    job_retry(id, 0, tonumber(ARGV[2]), tonumber(ARGV[3]),
-      'the worker that ran it died each time')
+local worker, most, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local ids, n = call('ZRANGE', P .. 'leases', '0', '-1'), 0
+for i = #ids, 1, -1 do -- each goes to the front: the oldest last
+  local f = call('HMGET', job_key(ids[i]), 'state', 'worker')
+  if f[1] == 'running' and f[2] == worker then
+    job_retry(ids[i], 0, most, ttl, 'the worker that ran it died each time')
+    n = n + 1
   end
 end
-redis.call('DEL', P .. 'held:' .. ARGV[1], P .. 'can:' .. ARGV[1], P .. 'winfo:' .. ARGV[1])
-redis.call('ZREM', P .. 'workers', ARGV[1])
-return #ids
+call('DEL', P .. 'can:' .. worker, P .. 'winfo:' .. worker)
+call('ZREM', P .. 'workers', worker)
+return n

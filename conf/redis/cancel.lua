@@ -5,15 +5,15 @@
 -- Returns none (unknown, or another key's), wait (it is ending) or final.
 local id, pk, ttl, channel = unpack(ARGV)
 local k = job_key(id)
-local f = redis.call('HMGET', k, 'pk', 'state', 'worker', 'waiters')
+local f = call('HMGET', k, 'pk', 'state', 'worker', 'waiters')
 if f[1] ~= pk then return 'none' end
 if f[2] == 'pending' then
-  count_waiting(pk, -1)
-  job_end(id, 'cancelled', 'cancelled', '', tonumber(ttl))
+  leave_queue(id, pk)
+  job_end(id, pk, f[4], 'cancelled', 'cancelled', '', ttl)
   return 'final'
 end
 if f[2] ~= 'running' then return 'final' end
-redis.call('HSET', k, 'cancel', '1')
+call('HSET', k, 'cancel', '1')
 add_waiter(id, f[4], channel)
-redis.call('PUBLISH', P .. 'ctl:' .. f[3], id)
+call('PUBLISH', P .. 'ctl:' .. f[3], id)
 return 'wait'

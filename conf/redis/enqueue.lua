@@ -13,48 +13,54 @@ local now = now_ms()
 
 local idem_key = P .. 'idem:' .. pk .. ':' .. idem
 if idem ~= '' then
-  local seen = redis.call('HMGET', idem_key, 'id', 'hash')
-  if seen[1] and redis.call('EXISTS', job_key(seen[1])) == 1 then
+  local seen = call('HMGET', idem_key, 'id', 'hash')
+  if seen[1] and call('EXISTS', job_key(seen[1])) == 1 then
     if seen[2] ~= hash then return { 'differs', seen[1], 0, 0, 0, 0 } end
     return { 'same', seen[1], 0, 0, 0, 0 }
   end
 end
 
 -- Token bucket: `burst` deep, refilled at `rate` a minute.
-local bucket = P .. 'rate:' .. pk
-local b = redis.call('HMGET', bucket, 'tokens', 'at')
-local tokens = tonumber(b[1]) or burst
-local since = now - (tonumber(b[2]) or now)
+local book = book_key(pk)
+local b = call('HMGET', book, 'waiting', 'tokens', 'at', 'ring')
+local tokens = tonumber(b[2]) or burst
+local since = now - (tonumber(b[3]) or now)
 if since < 0 then -- the clock was set back: it fills from here on
   since = 0
-  redis.call('HSET', bucket, 'at', now)
+  call('HSET', book, 'at', int(now))
 end
 tokens = math.min(burst, tokens + since * rate / 60000)
 local one_ms = math.ceil(60000 / rate)
-local waiting = tonumber(redis.call('HGET', P .. 'count:' .. pk, 'waiting') or 0)
-local active = waiting + redis.call('ZCARD', P .. 'running:' .. pk)
+local waiting = tonumber(b[1]) or 0
+local running = call('ZCARD', P .. 'running:' .. pk)
 if tokens < 1 then
-  return { 'rate', id, 0, math.ceil((1 - tokens) * 60000 / rate), active, concurrency }
+  return { 'rate', id, 0, math.ceil((1 - tokens) * 60000 / rate), waiting + running, concurrency }
 end
-if active >= concurrency + queue then
-  return { 'busy', id, math.floor(tokens), one_ms, active, concurrency + queue }
+if waiting + running >= concurrency + queue then
+  return { 'busy', id, math.floor(tokens), one_ms, waiting + running, concurrency + queue }
 end
 tokens = tokens - 1
-redis.call('HSET', bucket, 'tokens', tokens, 'at', now)
-redis.call('PEXPIRE', bucket, math.ceil(burst * 60000 / rate) + 1000)
 
-local seq = redis.call('INCR', P .. 'seq')
-redis.call('HSET', job_key(id), 'state', 'pending', 'pk', pk, 'class', class,
-  'lang', lang, 'net', net, 'seq', seq, 'created', now, 'attempts', 0)
-if channel ~= '' then redis.call('HSET', job_key(id), 'waiters', channel) end
-if detected ~= '' then redis.call('HSET', job_key(id), 'detected', detected) end
-redis.call('SET', P .. 'spec:' .. id, spec)
-redis.call('ZADD', P .. 'jobs:' .. pk, now, id)
-redis.call('SADD', P .. 'active', pk)
+if not b[1] then call('SADD', P .. 'active', pk) end
+local seq = int(call('INCR', P .. 'seq'))
+call('HSET', job_key(id), 'state', 'pending', 'pk', pk, 'class', class, 'lang', lang,
+  'net', net, 'seq', seq, 'created', int(now), 'waiters', channel, 'detected', detected)
+call('SET', body_key(id), spec)
+call('RPUSH', P .. 'jobs:' .. pk, id)
 if idem ~= '' then
-  redis.call('HSET', idem_key, 'id', id, 'hash', hash)
-  redis.call('PEXPIRE', idem_key, idem_ttl)
+  call('HSET', idem_key, 'id', id, 'hash', hash)
+  call('PEXPIRE', idem_key, idem_ttl)
 end
-stat('submitted', 1)
+stat('waiting', 1)
 queue_push(id, pk, class, seq, false)
-return { 'ok', id, math.floor(tokens), one_ms, active + 1, concurrency + queue }
+
+-- As make_eligible(), with what is known already: one write to the book.
+local enters = not b[4] and running < concurrency_of(pk)
+if enters then
+  call('HSET', book, 'waiting', int(waiting + 1), 'tokens', tokens, 'at', int(now), 'ring', '1')
+  call('RPUSH', P .. 'ring', pk)
+else
+  call('HSET', book, 'waiting', int(waiting + 1), 'tokens', tokens, 'at', int(now))
+end
+if enters or b[4] then wake() end
+return { 'ok', id, math.floor(tokens), one_ms, waiting + running + 1, concurrency + queue }

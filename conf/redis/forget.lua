@@ -4,29 +4,29 @@
 -- ARGV: key, "force" or "", most jobs to cancel in one call, result lifetime in ms
 -- Returns { word, jobs }: none (no such key), active (nothing was changed), more
 -- (jobs were cancelled, call again) or ok (jobs that are still ending).
-local pk, force, batch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local pk, force, batch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local key = P .. 'key:' .. pk
-local waiting = tonumber(redis.call('HGET', P .. 'count:' .. pk, 'waiting') or 0)
-local running = redis.call('ZRANGE', P .. 'running:' .. pk, 0, -1)
-if redis.call('EXISTS', key) == 0 then
-  redis.call('SREM', P .. 'keys', pk)
+local waiting = tonumber(call('HGET', book_key(pk), 'waiting') or 0)
+local running = call('ZRANGE', P .. 'running:' .. pk, 0, -1)
+if call('EXISTS', key) == 0 then
+  call('SREM', P .. 'keys', pk)
   return { 'none', 0 }
 end
 if force == '' and waiting + #running > 0 then return { 'active', waiting + #running } end
 
 -- No gateway takes another job while we are at it.
-redis.call('HSET', key, 'suspended', 1)
-redis.call('PUBLISH', P .. 'keys', pk)
+call('HSET', key, 'suspended', 1)
+call('PUBLISH', P .. 'keys', pk)
 
 local popped, ended = 0, 0
 local function stop(id)
-  local f = redis.call('HMGET', job_key(id), 'state', 'pk')
+  local f = call('HMGET', job_key(id), 'state', 'pk', 'waiters')
   if f[1] ~= 'pending' or f[2] ~= pk then return end
-  count_waiting(pk, -1)
-  job_end(id, 'cancelled', 'cancelled', '', ttl)
+  leave_queue(id, pk)
+  job_end(id, pk, f[3], 'cancelled', 'cancelled', '', ttl)
   ended = ended + 1
 end
-for _, class in ipairs(redis.call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
+for _, class in ipairs(call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
   local id = popped < batch and queue_pop(pk, class)
   while id do
     popped = popped + 1
@@ -36,21 +36,23 @@ for _, class in ipairs(redis.call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
 end
 if popped >= batch then return { 'more', ended } end
 if waiting > ended then -- the others wait for a retry
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'delayed', 0, -1)) do stop(id) end
+  for _, id in ipairs(call('ZRANGE', P .. 'delayed', 0, -1)) do stop(id) end
 end
 for _, id in ipairs(running) do
-  local f = redis.call('HMGET', job_key(id), 'state', 'worker')
+  local f = call('HMGET', job_key(id), 'state', 'worker')
   if f[1] == 'running' then
-    redis.call('HSET', job_key(id), 'cancel', '1')
-    redis.call('PUBLISH', P .. 'ctl:' .. f[2], id)
+    call('HSET', job_key(id), 'cancel', '1')
+    call('PUBLISH', P .. 'ctl:' .. f[2], id)
   end
 end
 
-redis.call('DEL', key, P .. 'rate:' .. pk, P .. 'jobs:' .. pk)
-redis.call('SREM', P .. 'keys', pk)
+call('LREM', P .. 'ring', '1', pk)
+call('HDEL', book_key(pk), 'ring')
+call('DEL', key, P .. 'jobs:' .. pk)
+call('SREM', P .. 'keys', pk)
 if #running == 0 then -- else sweep does it once they have ended
-  redis.call('SREM', P .. 'active', pk)
-  redis.call('DEL', P .. 'count:' .. pk)
+  call('SREM', P .. 'active', pk)
+  call('DEL', book_key(pk))
 end
-redis.call('PUBLISH', P .. 'keys', pk)
+call('PUBLISH', P .. 'keys', pk)
 return { 'ok', #running }

@@ -5,12 +5,12 @@
 -- ARGV: result lifetime in ms, most attempts or 0 (this was no attempt), then
 --       id and lease of each
 -- Returns how many.
-local ttl, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local ttl, most = ARGV[1], tonumber(ARGV[2])
 local n = 0
 for i = 3, #ARGV, 2 do
-  local f = redis.call('HMGET', job_key(ARGV[i]), 'state', 'lease')
-  if f[1] == 'running' and f[2] == ARGV[i + 1] then
-    if most == 0 then redis.call('HINCRBY', job_key(ARGV[i]), 'attempts', -1) end
+  local f = call('HMGET', job_key(ARGV[i]), 'state', 'worker', 'takes')
+  if holds(ARGV[i + 1], f[1], f[2], f[3]) then
+    if most == 0 then call('HINCRBY', job_key(ARGV[i]), 'attempts', '-1') end
     job_retry(ARGV[i], 0, most == 0 and math.huge or most, ttl, 'its sandbox died each time')
     n = n + 1
   end

@@ -4,13 +4,13 @@
 -- Returns { 1 when it leads, the time in ms }.
 local MAX_LOCK = 60000 -- of scheduler.lock_ms; one that lasts longer: the clock was set back
 local lock, me, ms = P .. 'leader', ARGV[1], ARGV[2]
-local holder = redis.call('GET', lock)
-if holder and holder ~= me and (ms == '0' or redis.call('PTTL', lock) <= MAX_LOCK) then
+local holder = call('GET', lock)
+if holder and holder ~= me and (ms == '0' or call('PTTL', lock) <= MAX_LOCK) then
   return { 0, now_ms() }
 end
 if ms == '0' then
-  redis.call('DEL', lock)
+  call('DEL', lock)
   return { 0, now_ms() }
 end
-redis.call('SET', lock, me, 'PX', ms)
+call('SET', lock, me, 'PX', ms)
 return { 1, now_ms() }

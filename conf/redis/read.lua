@@ -3,12 +3,10 @@
 -- Returns { fields of the job as name, value, ... }, result or ""; or nil when
 -- it is unknown or another key's.
 local id, pk, channel = unpack(ARGV)
-local f = redis.call('HGETALL', job_key(id))
+local f = call('HGETALL', job_key(id))
 local job = {}
 for i = 1, #f, 2 do job[f[i]] = f[i + 1] end
 if job.pk ~= pk then return nil end
-if FINAL[job.state] then
-  return { f, redis.call('GET', P .. 'result:' .. id) or '' }
-end
+if FINAL[job.state] then return { f, call('GET', body_key(id)) or '' } end
 add_waiter(id, job.waiters, channel)
 return { f, '' }

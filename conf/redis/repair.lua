@@ -9,9 +9,9 @@
 -- Returns { expired, promoted, given up, the time in ms, ms that the clock was
 -- set by or 0 }, or nil when it leads no more.
 local me, batch, max_attempts, ttl, base, longest, lease, expected = ARGV[1],
-  tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]),
   tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-if redis.call('GET', P .. 'leader') ~= me then return nil end
+if call('GET', P .. 'leader') ~= me then return nil end
 local now = now_ms()
 local MAX_DELAY = 60000 -- the back-off doubles up to this
 local MAX_DRIFT = 10000 -- more than any call is under way
@@ -23,13 +23,13 @@ if math.abs(set_by) <= MAX_DRIFT then
   set_by = 0
 else
   for name, due in pairs({ leases = now + lease, workers = now + lease, delayed = now }) do
-    for _, id in ipairs(redis.call('ZRANGE', P .. name, 0, -1)) do
-      redis.call('ZADD', P .. name, due, id)
+    for _, id in ipairs(call('ZRANGE', P .. name, 0, -1)) do
+      call('ZADD', P .. name, int(due), id)
     end
   end
-  redis.call('SET', P .. 'clockset', now, 'PX', longest)
+  call('SET', P .. 'clockset', int(now), 'PX', int(longest))
 end
-local clockset = tonumber(redis.call('GET', P .. 'clockset'))
+local clockset = tonumber(call('GET', P .. 'clockset'))
 
 local function waits_since(created, queued)
   local since = tonumber(queued or created)
@@ -37,52 +37,52 @@ local function waits_since(created, queued)
   return since
 end
 
-local expired = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, batch)
+local expired = call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(now), 'LIMIT', '0', ARGV[2])
 for _, id in ipairs(expired) do
-  local f = redis.call('HMGET', job_key(id), 'state', 'attempts')
+  local f = call('HMGET', job_key(id), 'state', 'attempts')
   if f[1] == 'running' then
     local delay = base * 2 ^ (math.max(1, tonumber(f[2])) - 1)
     job_retry(id, math.min(delay, MAX_DELAY), max_attempts, ttl,
       'its workers stopped answering')
   else
-    redis.call('ZREM', P .. 'leases', id)
+    call('ZREM', P .. 'leases', id)
   end
 end
 
-local due = redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, batch)
+local due = call('ZRANGEBYSCORE', P .. 'delayed', '-inf', int(now), 'LIMIT', '0', ARGV[2])
 for _, id in ipairs(due) do
-  redis.call('ZREM', P .. 'delayed', id)
-  local f = redis.call('HMGET', job_key(id), 'state', 'pk', 'class', 'seq')
+  call('ZREM', P .. 'delayed', id)
+  local f = call('HMGET', job_key(id), 'state', 'pk', 'class', 'seq')
   if f[1] == 'pending' then
-    count_waiting(f[2], -1) -- it was counted while it was delayed
     queue_push(id, f[2], f[3], f[4], true)
+    make_eligible(f[2], true)
   end
 end
 
 -- A retried job's wait counts from its return.  Entries of cancelled jobs go too.
 local given_up, popped = 0, 0
-for _, pk in ipairs(redis.call('SRANDMEMBER', P .. 'active', batch)) do
-  for _, class in ipairs(redis.call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
+for _, pk in ipairs(call('SRANDMEMBER', P .. 'active', ARGV[2])) do
+  for _, class in ipairs(call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
     local list = P .. 'wait:' .. pk .. ':' .. class
-    local head = redis.call('LINDEX', list, 0)
+    local head = call('LINDEX', list, 0)
     while head and popped < batch do
       local id = string.match(head, '^%d+:(.*)$')
-      local f = redis.call('HMGET', job_key(id), 'state', 'created', 'queued')
+      local f = call('HMGET', job_key(id), 'state', 'created', 'queued', 'waiters')
       if f[1] == 'pending' and now - waits_since(f[2], f[3]) < longest then break end
       queue_pop(pk, class)
       popped = popped + 1
       if f[1] == 'pending' then
-        count_waiting(pk, -1)
-        job_end(id, 'failed', 'lost', 'no worker that can run it took it in time', ttl)
+        leave_queue(id, pk)
+        job_end(id, pk, f[4], 'failed', 'lost', 'no worker that can run it took it in time', ttl)
         given_up = given_up + 1
       end
-      head = redis.call('LINDEX', list, 0)
+      head = call('LINDEX', list, 0)
     end
   end
 end
 -- Tokens that workers took to their graves, or that woke only workers without
 -- the language: as long as somebody waits, every idle worker looks once a tick.
-if redis.call('LLEN', P .. 'ring') > 0 then
-  for _ = 1, math.min(MAX_WAKE, redis.call('ZCARD', P .. 'workers')) do wake() end
+if call('LLEN', P .. 'ring') > 0 then
+  for _ = 1, math.min(MAX_WAKE, call('ZCARD', P .. 'workers')) do wake() end
 end
 return { #expired, #due, given_up, now, set_by }

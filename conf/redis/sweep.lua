@@ -2,33 +2,45 @@
 -- sweep: books that drifted, a page of keys at a time.  Slots of jobs that no
 -- lease backs are freed, list entries of expired jobs dropped, keys that wait
 -- for no reason put in the ring, idle keys forgotten.
--- ARGV: scheduler (must still lead), cursor, result lifetime in ms
+-- ARGV: scheduler (must still lead), cursor
 -- Returns { next cursor, slots freed, 1 when a list was too long for one call },
 -- or nil when it leads no more.
-if redis.call('GET', P .. 'leader') ~= ARGV[1] then return nil end
+if call('GET', P .. 'leader') ~= ARGV[1] then return nil end
 local MAX_OLD = 1000 -- entries looked at of one key
 local now, freed, more = now_ms(), 0, 0
-local page = redis.call('SSCAN', P .. 'active', ARGV[2], 'COUNT', 20)
+
+-- The oldest first, up to one that lives: those behind it wait for it.
+local function drop_expired(list)
+  local ids, gone = call('LRANGE', list, '0', int(MAX_OLD - 1)), 0
+  while gone < #ids and call('EXISTS', job_key(ids[gone + 1])) == 0 do gone = gone + 1 end
+  if gone > 0 then call('LTRIM', list, int(gone), '-1') end
+  if gone == MAX_OLD then more = 1 end
+end
+
+-- A book is kept while the key stands in the ring, where the next take finds
+-- nothing, and while its bucket is not full; that of a key that is gone is not.
+local function book_is_closed(pk)
+  local k = call('HMGET', P .. 'key:' .. pk, 'rate', 'burst')
+  local b = call('HMGET', book_key(pk), 'tokens', 'at', 'ring')
+  if b[3] then return false end
+  if not (k[1] and k[2] and b[1] and b[2]) then return true end
+  return b[1] + (now - b[2]) * k[1] / 60000 >= tonumber(k[2])
+end
+
+local page = call('SSCAN', P .. 'active', ARGV[2], 'COUNT', '20')
 for _, pk in ipairs(page[2]) do
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'running:' .. pk, 0, -1)) do
-    if not redis.call('ZSCORE', P .. 'leases', id) then
-      redis.call('ZREM', P .. 'running:' .. pk, id)
+  for _, id in ipairs(call('ZRANGE', P .. 'running:' .. pk, '0', '-1')) do
+    if not call('ZSCORE', P .. 'leases', id) then
+      call('ZREM', P .. 'running:' .. pk, id)
       freed = freed + 1
     end
   end
-  local old, gone = redis.call('ZRANGEBYSCORE', P .. 'jobs:' .. pk, '-inf', now - ARGV[3],
-    'LIMIT', 0, MAX_OLD), 0
-  for _, id in ipairs(old) do
-    if redis.call('EXISTS', job_key(id)) == 0 then
-      redis.call('ZREM', P .. 'jobs:' .. pk, id)
-      gone = gone + 1
-    end
-  end
-  if #old == MAX_OLD and gone > 0 then more = 1 end
+  drop_expired(P .. 'jobs:' .. pk)
   make_eligible(pk)
-  if redis.call('EXISTS', P .. 'jobs:' .. pk, P .. 'classes:' .. pk, P .. 'running:' .. pk) == 0 then
-    redis.call('SREM', P .. 'active', pk)
-    redis.call('DEL', P .. 'count:' .. pk)
+  if call('EXISTS', P .. 'jobs:' .. pk, P .. 'classes:' .. pk, P .. 'running:' .. pk) == 0
+    and book_is_closed(pk) then
+    call('SREM', P .. 'active', pk)
+    call('DEL', book_key(pk))
   end
 end
 if freed > 0 then stat('slots_freed', freed) end

@@ -244,7 +244,7 @@ class Farm:
 
     def keys(self):
         """What is in Redis, but for what a call may leave: its key's bucket."""
-        return sorted(k for k in self.redis("KEYS", "*") if not k.startswith((f"{P}rate:", f"{P}active")))
+        return sorted(k for k in self.redis("KEYS", "*") if not k.startswith((f"{P}book:", f"{P}active")))
 
     def raw(self, data=b""):
         sock = socket.create_connection(("127.0.0.1", self.port), 15)

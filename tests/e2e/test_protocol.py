@@ -185,6 +185,8 @@ class Farm:
         return self.r("HGET", P + "job:" + id, "state")
 
     def stat(self, name):
+        if name == "submitted":  # each admitted job has a number
+            return int(self.r("GET", P + "seq") or 0)
         return int(self.r("HGET", P + "stats", name) or 0)
 
     def expire_lease(self, id):
@@ -221,29 +223,28 @@ class Farm:
         assert not set(queued) & set(delayed), "a job is queued and delayed"
         assert set(queued) | set(delayed) == pending, "a pending job is nowhere"
         assert self.stat("waiting") == len(pending)
-        counts = {k[len(P + "count:"):]: int(r("HGET", k, "waiting"))
-                  for k in r("KEYS", P + "count:*")}
-        assert sum(counts.values()) == len(pending)
-        for pk, n in counts.items():
-            assert n == sum(1 for i in pending if states[i]["pk"] == pk)
+        books = {k[len(P + "book:"):]: pairs(r("HGETALL", k)) for k in r("KEYS", P + "book:*")}
+        assert sum(int(b["waiting"]) for b in books.values()) == len(pending)
+        for pk, b in books.items():
+            assert int(b["waiting"]) == sum(1 for i in pending if states[i]["pk"] == pk)
+        assert set(books) == set(r("SMEMBERS", P + "active")), "books are of active keys"
 
         leases = set(r("ZRANGE", P + "leases", 0, -1))
         slots = [i for k in r("KEYS", P + "running:*") for i in r("ZRANGE", k, 0, -1)]
-        held = [i for k in r("KEYS", P + "held:*") for i in r("SMEMBERS", k)]
-        assert sorted(slots) == sorted(leases) == sorted(held) == sorted(running)
+        assert sorted(slots) == sorted(leases) == sorted(running)
 
         ring = r("LRANGE", P + "ring", 0, -1)
-        assert sorted(ring) == sorted(r("SMEMBERS", P + "inring")), "ring and inring differ"
+        assert set(ring) == {pk for pk, b in books.items() if "ring" in b}, "ring and books differ"
         assert len(ring) == len(set(ring)), "a key stands in the ring twice"
         for pk in {states[i]["pk"] for i in queued}:
             limit = int(r("HGET", P + "key:" + pk, "concurrency") or 1)
             if r("ZCARD", P + "running:" + pk) < limit:
                 assert pk in ring, "a key that could run waits outside the ring"
         live = pending | running
-        specs = r.pipeline(["EXISTS", P + "spec:" + i] for i in states)
+        bodies = r.pipeline(["PTTL", P + "body:" + i] for i in states)
         ttls = r.pipeline(["PTTL", P + "job:" + i] for i in states)
-        for i, spec, ttl in zip(states, specs, ttls):
-            assert (spec == 1) == (i in live), "specs live as long as their jobs"
+        for i, body, ttl in zip(states, bodies, ttls):
+            assert (body == -1) == (i in live), "specs live as long as their jobs"
             assert (ttl == -1) == (i in live), "final jobs expire, others do not"
 
     def all_quiet(self):
@@ -335,7 +336,7 @@ def test_a_result_expires_with_its_job(farm):
     id = farm.submit()
     ((_, lease, *_),) = farm.take()
     farm.finish(id, lease)
-    for k in "job:", "result:":
+    for k in "job:", "body:":
         assert RESULT_MS - 5000 < farm.r("PTTL", P + k + id) <= RESULT_MS
     fields, result = farm.run("read", id, PK, "")
     assert pairs(fields)["state"] == "completed" and result == '{"x":1}'
@@ -400,22 +401,22 @@ def test_burst_then_rate(farm):
     word, _, left, wait, active, _ = farm.enqueue(**how)
     assert (word, left, active) == ("rate", 0, 3) and 0 < wait <= 1000
     # A second ago is one token more.
-    at = int(farm.r("HGET", P + "rate:" + PK, "at"))
-    farm.r("HSET", P + "rate:" + PK, "at", at - 1000)
+    at = int(farm.r("HGET", P + "book:" + PK, "at"))
+    farm.r("HSET", P + "book:" + PK, "at", at - 1000)
     assert [farm.enqueue(**how)[0] for _ in range(2)] == ["ok", "rate"]
 
 
 def test_a_clock_that_was_set_back_takes_no_tokens(farm):
     farm.submit(rate=60, burst=10)
-    at = int(farm.r("HGET", P + "rate:" + PK, "at"))
-    farm.r("HSET", P + "rate:" + PK, "at", at + 3_600_000)
+    at = int(farm.r("HGET", P + "book:" + PK, "at"))
+    farm.r("HSET", P + "book:" + PK, "at", at + 3_600_000)
     assert farm.enqueue(rate=60, burst=10)[:3:2] == ["ok", 8]
 
 
 def test_a_clock_that_was_set_back_fills_the_bucket_again(farm):
     how = dict(rate=6000, burst=1)
     farm.submit(**how)
-    farm.r("HINCRBY", P + "rate:" + PK, "at", 3_600_000)
+    farm.r("HINCRBY", P + "book:" + PK, "at", 3_600_000)
     wait_for(lambda: farm.enqueue(**how)[0] == "ok", 2)
 
 
@@ -664,7 +665,25 @@ def test_who_waits_is_told_once_however_often_it_asked(farm, server):
         farm.cancel(id, channel="gw1")
     farm.finish(id, lease)
     farm.r("PUBLISH", P + "done:gw1", "end")
-    assert [sub.read()[2], sub.read()[2]] == [id, "end"]
+    assert [sub.read()[2].split("\0")[0], sub.read()[2]] == [id, "end"]
+    sub.close()
+
+
+def test_the_news_of_an_end_has_what_read_would_say(farm, server):
+    sub = Redis(server.path)
+    sub("SUBSCRIBE", P + "done:gw1")
+    ended, cancelled, large = (farm.submit(channel="gw1") for _ in range(3))
+    took = dict(t[:2] for t in farm.take(count=3))
+    farm.finish(ended, took[ended])
+    farm.cancel(cancelled)
+    farm.finish(cancelled, took[cancelled], "cancelled", "cancelled")
+    farm.run("finish", large, took[large], "completed", "exited", "", "x" * 16385, RESULT_MS)
+    for id in ended, cancelled:
+        name, *fields = sub.read()[2].split("\0")
+        end = fields[::2].index("") * 2  # names and values, an empty name, the result
+        told, result = fields[:end], "\0".join(fields[end + 1:])
+        assert name == id and [told, result] == farm.run("read", id, PK, "")
+    assert sub.read()[2] == large  # this one is read
     sub.close()
 
 
@@ -683,7 +702,7 @@ def test_thousands_of_cancelled_jobs_do_not_make_one_call_long(farm):
 def test_one_leads(farm):
     assert farm.lead("s1") == 1 and farm.lead("s2") == 0 and farm.lead("s1") == 1
     assert farm.repair("s2") is None
-    assert farm.run("sweep", "s2", "0", RESULT_MS) is None
+    assert farm.run("sweep", "s2", "0") is None
     assert farm.lead("s2", 0) == 0 and farm.lead("s2") == 0
     assert farm.lead("s1", 0) == 0 and farm.lead("s2") == 1
 
@@ -772,9 +791,10 @@ def test_sweep_frees_slots_that_no_lease_backs(farm):
     farm.key(concurrency=1)
     waiting = farm.submit()
     farm.r("ZADD", P + "running:" + PK, 1, "job_leaked")
-    farm.r("DEL", P + "ring", P + "inring")
+    farm.r("DEL", P + "ring")
+    farm.r("HDEL", P + "book:" + PK, "ring")
     assert farm.r("EVALSHA", farm.sha["take"], 1, P, "w1", "n", 8, 1, 15000) == []
-    assert farm.run("sweep", "s1", "0", RESULT_MS)[1] == 1
+    assert farm.run("sweep", "s1", "0")[1] == 1
     assert [t[0] for t in farm.take()] == [waiting]
 
 
@@ -786,10 +806,10 @@ def test_sweep_forgets_expired_jobs_and_idle_keys(farm):
         farm.r("EVALSHA", farm.sha["finish"], 1, P, id, lease, "completed", "exited", "", "r", 1)
     wait_for(lambda: not farm.r("EXISTS", P + "job:" + ids[-1]))
     time.sleep(0.005)
-    cursor, freed, more = farm.run("sweep", "s1", "0", 1)
+    cursor, freed, more = farm.run("sweep", "s1", "0")
     assert (cursor, freed, more) == ("0", 0, 1)  # the first thousand
-    assert farm.run("sweep", "s1", "0", 1) == ["0", 0, 0]
-    assert farm.r("EXISTS", P + "jobs:" + PK, P + "active", P + "count:" + PK) == 0
+    assert farm.run("sweep", "s1", "0") == ["0", 0, 0]
+    assert farm.r("EXISTS", P + "jobs:" + PK, P + "active", P + "book:" + PK) == 0
 
 
 def test_the_overview_adds_up(farm):
@@ -826,9 +846,9 @@ def test_a_key_is_deleted_by_force_with_its_jobs(farm):
     assert sorted(farm.state(i) for i in ids) == ["cancelled"] * 24 + ["running"]
     assert farm.run("renew", "w1", 15_000, *took[0][:2]) == [[], [took[0][0]]]
     farm.finish(took[0][0], took[0][1], "cancelled", "cancelled")
-    farm.run("sweep", "s1", "0", RESULT_MS)
+    farm.run("sweep", "s1", "0")
     farm.all_quiet()
-    for k in "key:", "jobs:", "count:", "rate:", "running:", "classes:":
+    for k in "key:", "jobs:", "book:", "running:", "classes:":
         assert farm.r("EXISTS", P + k + PK) == 0
     assert farm.r("EXISTS", P + "active", P + "keys") == 0
     assert farm.run("forget", PK, "", 10, RESULT_MS) == ["none", 0]

@@ -179,10 +179,10 @@ TRIGGERS = {
 
 def books(farm):
     """What must be empty when nothing is to do, and whether every job that was admitted has ended."""
-    left = [k for k in farm.keys() if k.startswith(("wait:", "classes:", "running:", "leases", "held:", "spec:", "delayed"))]
+    left = [k for k in farm.keys() if k.startswith(("wait:", "classes:", "running:", "leases", "delayed"))]
     stats = dict(zip(*[iter(farm.redis("HGETALL", "{unfarm}:stats").split("\n"))] * 2))
     ended = sum(int(n) for name, n in stats.items() if name.startswith("ended_"))
-    return left, int(stats["submitted"]) - ended, int(stats["waiting"]), int(stats.get("slots_freed", 0))
+    return left, int(farm.redis("GET", "{unfarm}:seq")) - ended, int(stats["waiting"]), int(stats.get("slots_freed", 0))
 
 
 def test_there_are_more_than_twenty_points_in_every_process():

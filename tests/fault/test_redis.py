@@ -105,7 +105,7 @@ def test_slow_redis_delays_and_refuses_but_loses_nothing():
         assert waited[0].status_code == 200 and waited[0].json()["stdout"] == "held\n"
         assert waited[0].elapsed.total_seconds() < 45  # not when its time was over
         # Redis read the refused call and ran it: who asks again with the same key gets that job.
-        wait_for("Redis to do what it was asked", lambda: farm.hash("stats")["submitted"] == "3")
+        wait_for("Redis to do what it was asked", lambda: farm.redis("GET", "{unfarm}:seq") == "3")
         farm.wait_ready()
         answer = farm.post("/execute/async", body, headers=name)
         assert answer.headers["Idempotent-Replayed"] == "true", answer.text

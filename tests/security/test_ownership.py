@@ -74,7 +74,7 @@ def jobs(farm, keys):
 
 def record(farm, job):
     """All that Redis has of it, but for how long it will."""
-    return farm.redis("HGETALL", f"{{unfarm}}:job:{job}"), farm.redis("GET", f"{{unfarm}}:result:{job}")
+    return farm.redis("HGETALL", f"{{unfarm}}:job:{job}"), farm.redis("GET", f"{{unfarm}}:body:{job}")
 
 
 def test_every_route_is_sorted_in():
@@ -113,7 +113,7 @@ def test_ids_that_are_guessed_or_crooked_find_nothing(farm, keys, jobs, method, 
     head, number, tail = job.rsplit("_", 2)
     near = [f"{head}_{int(number) + d}_{tail}" for d in (-1, 1)] + [f"{head}_{number}_{tail[:-1]}{c}" for c in "0123456789abcdef" if c != tail[-1]]
     crooked = ["*", "job_*", "[a-z]", ".", "..", f"../jobs/{job}", f"{job}%00", f"{job}%2f", f"{job}.", f"{job}:", f"{job},{job}", job.upper(), job[:-1],
-               job + "0", f"%6a{job[1:]}", "{unfarm}:job:" + job, "result:" + job, "spec:" + job, f"{job}%0d%0aX:%20y", "_", "-1", "0", "null", "undefined", "%ff", "é",
+               job + "0", f"%6a{job[1:]}", "{unfarm}:job:" + job, "body:" + job, f"{job}%0d%0aX:%20y", "_", "-1", "0", "null", "undefined", "%ff", "é",
                "a" * 4000]  # fmt: skip
     for name in near + crooked:
         for key in keys if name in near else (keys[1],):
