@@ -2,6 +2,10 @@
  * capture.c - reads what a step writes.  Up to the cap it is kept, beyond it
  * only counted, so that the program never blocks on us; past the flood limit it
  * is stopped.
+ *
+ * Most programs are over before long and have written less than a pipe holds:
+ * at first nobody looks, and what the pipe has is read when init has told the
+ * end.  Only a program that goes on is watched.
  */
 #include "task.h"
 
@@ -15,16 +19,24 @@
 
 enum {
 	CHUNK = 64 << 10,
-	READS_A_TURN = 16 /* then others get their turn of the loop */
+	READS_A_TURN = 16, /* then others get their turn of the loop */
+	UNWATCHED_MS = 3   /* so long may one that writes a lot have to wait,
+			      for each job that shares the processors */
 };
+
+static void
+stream_ended(struct task_stream *s)
+{
+	(void)close(s->fd);
+	s->fd = -1;
+}
 
 static void
 on_closed(uv_handle_t *h)
 {
 	struct task_stream *s = h->data;
 
-	(void)close(s->fd);
-	s->fd = -1;
+	stream_ended(s);
 	s->polling = false;
 	s->task->handles--;
 	task_on_box(s->task);
@@ -33,20 +45,21 @@ on_closed(uv_handle_t *h)
 static void
 stream_close(struct task_stream *s)
 {
-	if (s->polling && !uv_is_closing((uv_handle_t *)&s->poll))
+	if (s->fd < 0)
+		return;
+	if (!s->polling)
+		stream_ended(s);
+	else if (!uv_is_closing((uv_handle_t *)&s->poll))
 		uv_close((uv_handle_t *)&s->poll, on_closed);
 }
 
 static void
-on_readable(uv_poll_t *p, int status, int events)
+stream_read(struct task_stream *s)
 {
-	struct task_stream *s = p->data;
 	struct task *t = s->task;
 	uint64_t flood = (uint64_t)t->worker->settings.job_flood_mb << 20;
 	static char chunk[CHUNK];
 
-	(void)status;
-	(void)events;
 	for (int i = 0; i < READS_A_TURN; i++) {
 		ssize_t n = read(s->fd, chunk, sizeof(chunk));
 
@@ -61,6 +74,35 @@ on_readable(uv_poll_t *p, int status, int events)
 		if (t->out.total + t->err.total > flood)
 			task_kill(t, REASON_output);
 	}
+}
+
+static void
+on_readable(uv_poll_t *p, int status, int events)
+{
+	(void)status;
+	(void)events;
+	stream_read(p->data);
+}
+
+static void
+stream_watch(struct task_stream *s)
+{
+	if (s->fd < 0 || s->polling)
+		return;
+	(void)uv_poll_init(&s->task->worker->loop, &s->poll, s->fd);
+	s->poll.data = s;
+	s->polling = true;
+	s->task->handles++;
+	(void)uv_poll_start(&s->poll, UV_READABLE, on_readable);
+}
+
+static void
+on_goes_on(uv_timer_t *timer)
+{
+	struct task *t = timer->data;
+
+	stream_watch(&t->out);
+	stream_watch(&t->err);
 }
 
 static int
@@ -79,11 +121,6 @@ stream_open(
 	s->total = 0;
 	buf_done(&s->kept);
 	buf_init(&s->kept, (size_t)t->worker->settings.job_output_kb << 10);
-	(void)uv_poll_init(&t->worker->loop, &s->poll, s->fd);
-	s->poll.data = s;
-	s->polling = true;
-	t->handles++;
-	(void)uv_poll_start(&s->poll, UV_READABLE, on_readable);
 	*ret_end = p[1];
 	return 0;
 }
@@ -91,24 +128,41 @@ stream_open(
 int
 capture_open(struct task *t, int ret_ends[2], struct err *err)
 {
+	size_t jobs = t->worker->n_tasks; /* canaries are not counted */
+
 	if (stream_open(t, &t->out, &ret_ends[0], err) < 0)
 		return -1;
 	if (stream_open(t, &t->err, &ret_ends[1], err) < 0) {
 		(void)close(ret_ends[0]);
 		return -1;
 	}
+	(void)uv_timer_start(
+	    &t->goes_on, on_goes_on, UNWATCHED_MS * (jobs > 0 ? jobs : 1), 0);
 	return 0;
+}
+
+/* Nobody writes any more; a stream that is watched comes by itself. */
+void
+capture_rest(struct task *t)
+{
+	(void)uv_timer_stop(&t->goes_on);
+	if (!t->out.polling && t->out.fd >= 0)
+		stream_read(&t->out);
+	if (!t->err.polling && t->err.fd >= 0)
+		stream_read(&t->err);
+	on_goes_on(&t->goes_on); /* should there be more than a turn's */
 }
 
 bool
 capture_over(const struct task *t)
 {
-	return !t->out.polling && !t->err.polling;
+	return t->out.fd < 0 && t->err.fd < 0;
 }
 
 void
 capture_close(struct task *t)
 {
+	(void)uv_timer_stop(&t->goes_on);
 	stream_close(&t->out);
 	stream_close(&t->err);
 }

@@ -68,6 +68,7 @@ on_finish(uv_timer_t *timer)
 	t->on_done(t, t->ctx);
 	uv_close((uv_handle_t *)&t->deadline, on_timer_closed);
 	uv_close((uv_handle_t *)&t->cpu_check, on_timer_closed);
+	uv_close((uv_handle_t *)&t->goes_on, on_timer_closed);
 }
 
 /* The callback comes from the loop: whoever called us may use the task. */
@@ -110,10 +111,9 @@ fail(struct task *t, enum job_reason reason, const char *why)
 	s->exit_code = reason == REASON_cancelled ? -1 : 127;
 	set_message(t, why);
 	t->phase = TASK_COLLECT; /* nothing more is read of the streams */
+	capture_close(t);
 	if (capture_over(t))
 		finish(t);
-	else
-		capture_close(t); /* on_closed() comes back */
 }
 
 /*
@@ -290,10 +290,9 @@ on_deadline(uv_timer_t *timer)
 	}
 	/* Killed, and still not gone: the master will see to it. */
 	t->gone = t->step_over = true;
+	capture_close(t);
 	if (capture_over(t))
 		end_step(t);
-	else
-		capture_close(t);
 }
 
 /* Nothing polls: look again when the rest could be used up at the earliest. */
@@ -409,6 +408,7 @@ on_event(struct task *t, struct box_event *e)
 	case BOX_EXITED:
 		t->status = e->status;
 		t->step_over = true;
+		capture_rest(t);
 		/* Its pipes follow at once; nobody holds them any more. */
 		if (!t->killed && t->phase < TASK_COLLECT)
 			(void)uv_timer_start(
@@ -417,6 +417,7 @@ on_event(struct task *t, struct box_event *e)
 	case BOX_GONE:
 		t->gone = t->step_over = true;
 		slot_mute(t->slot);
+		capture_rest(t);
 		break;
 	case BOX_FAILED:
 		if (t->phase != TASK_COLLECT)
@@ -488,6 +489,7 @@ task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
 	t->out.task = t->err.task = t;
 	init_timer(t, &t->deadline);
 	init_timer(t, &t->cpu_check);
+	init_timer(t, &t->goes_on);
 	t->result.layers = w->layers;
 	LIST_INSERT_HEAD(&w->tasks, t, link);
 	(void)uv_timer_start(&t->deadline, on_deadline, HUNGRY_MS, 0);

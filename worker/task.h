@@ -38,7 +38,7 @@ struct task_stream {
 	struct buf kept;
 	uint64_t total; /* bytes the program wrote */
 	int fd;         /* -1: at its end */
-	bool polling;   /* the handle is open */
+	bool polling;   /* it is watched: the handle is open */
 };
 
 /* Called once, when the task is over; t->result is complete. */
@@ -61,6 +61,7 @@ struct task {
 	struct task_stream out, err;
 	uv_timer_t deadline;  /* wall limit of the step, or a grace */
 	uv_timer_t cpu_check; /* next moment the CPU limit can be reached */
+	uv_timer_t goes_on;   /* its output is worth watching */
 	int64_t started_us;
 	int64_t step_started_us;
 	int64_t cpu_before_us;
@@ -101,7 +102,10 @@ int stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 
 /* capture.c: the two pipes of a step. */
 int capture_open(struct task *t, int ret_ends[2], struct err *err);
+/* The step is over: what its pipes hold is read. */
+void capture_rest(struct task *t);
 bool capture_over(const struct task *t);
+/* At once, or task_on_box() follows. */
 void capture_close(struct task *t);
 
 /* collect.c: artifacts out; returns false when there is nothing to ask. */
