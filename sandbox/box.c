@@ -21,8 +21,7 @@ enum { SEND_WAIT_MS = 2000 };
 struct box {
 	int control;
 	struct cg_files cg;
-	unsigned others;   /* processes in its cgroup that are not the job's */
-	struct msg packet; /* the last one received */
+	unsigned others; /* processes in its cgroup that are not the job's */
 };
 
 static_assert(1 + CG_FILE__GRANTED <= SANDBOX_FDS_MAX, "grant has no room");
@@ -107,12 +106,20 @@ tell(struct box *b, uint16_t type, const struct msg_out *o, const int *fds,
 	return 0;
 }
 
+/* Room for the message that is being written; pages are used again and again. */
+static unsigned char *
+message_body(void)
+{
+	static unsigned char body[MSG_MAX];
+
+	return body;
+}
+
 static int
 put(struct box *b, const char *path, mode_t mode, enum proto_put_kind kind,
     const char *target, const void *data, size_t n, struct err *err)
 {
-	auto_free unsigned char *body = xmalloc(MSG_MAX);
-	struct msg_out o = { .data = body };
+	struct msg_out o = { .data = message_body() };
 	auto_close int fd = -1;
 
 	if (n > PROTO_INLINE_MAX) {
@@ -152,8 +159,7 @@ box_put_link(
 int
 box_run(struct box *b, const struct box_command *cmd, struct err *err)
 {
-	auto_free unsigned char *body = xmalloc(MSG_MAX);
-	struct msg_out o = { .data = body };
+	struct msg_out o = { .data = message_body() };
 
 	msg_put_strs(&o, cmd->argv);
 	msg_put_strs(&o, cmd->env);
@@ -279,19 +285,20 @@ read_event(struct msg *m, struct box_event *e)
 void
 box_receive(struct box *b, struct box_event *ret_event)
 {
+	static struct msg packet; /* for one after the other */
 	struct err err;
 	int r;
 
 	*ret_event = (struct box_event){ .kind = BOX_NOTHING, .fd = -1 };
-	r = msg_recv(b->control, &b->packet, &err);
+	r = msg_recv(b->control, &packet, &err);
 	if (r < 0 && err.sys == EAGAIN)
 		return;
 	if (r <= 0) {
 		ret_event->kind = BOX_GONE;
 		return;
 	}
-	read_event(&b->packet, ret_event);
-	msg_close_fds(&b->packet);
+	read_event(&packet, ret_event);
+	msg_close_fds(&packet);
 }
 
 void

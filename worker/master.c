@@ -174,16 +174,16 @@ on_message(struct child *c, const struct msg *msg)
 static void
 on_wire(uv_poll_t *p, int status, int events)
 {
+	static struct msg msg; /* large, and for one after the other */
 	struct child *c = p->data;
-	auto_free struct msg *msg = xmalloc(sizeof(*msg));
 	struct err err;
 	int r;
 
 	(void)status;
 	(void)events;
-	while ((r = msg_recv(c->wire, msg, &err)) > 0) {
-		on_message(c, msg);
-		msg_close_fds(msg);
+	while ((r = msg_recv(c->wire, &msg, &err)) > 0) {
+		on_message(c, &msg);
+		msg_close_fds(&msg);
 	}
 	if (r == 0 || err.sys != EAGAIN)
 		(void)uv_poll_stop(p); /* its death is told by the pidfd */

@@ -453,24 +453,24 @@ on_no_slot(struct worker *w, const struct wire *said)
 static void
 on_wire(uv_poll_t *p, int status, int events)
 {
+	static struct msg m; /* large, and for one after the other */
 	struct worker *w = p->data;
-	auto_free struct msg *m = xmalloc(sizeof(*m));
 	struct wire said;
 	struct err err;
 	int r;
 
 	(void)status;
 	(void)events;
-	while ((r = msg_recv(WIRE_FD, m, &err)) > 0) {
-		if (!wire_read(m, &said))
+	while ((r = msg_recv(WIRE_FD, &m, &err)) > 0) {
+		if (!wire_read(&m, &said))
 			log_err(NULL, "the master says nothing we know");
 		else if (said.type == WIRE_SLOT)
-			on_slot(w, m, &said);
+			on_slot(w, &m, &said);
 		else if (said.type == WIRE_NO_SLOT)
 			on_no_slot(w, &said);
 		else if (said.type == WIRE_CAN)
 			worker_set_can(w, said.text);
-		msg_close_fds(m);
+		msg_close_fds(&m);
 	}
 	if (r == 0 || err.sys != EAGAIN) {
 		/* Our sandboxes die with us; the leases do the rest. */
