@@ -14,6 +14,8 @@
 #include "mem.h"
 #include "view.h"
 
+enum { UNWATCHED_MS = 50 };
+
 /* A job that somebody waits for. */
 struct awaited {
 	UT_hash_handle hh;
@@ -27,9 +29,11 @@ struct waiter {
 	struct awaited *awaited;
 	waiter_cb *cb;
 	void *ctx;
+	int64_t hold_ms; /* that are left when the timer fires */
 	uv_timer_t timer;
 	uv_poll_t watch;
-	int fd;           /* our duplicate of the client's; -1: no watch */
+	int client;       /* its connection, borrowed */
+	int fd;           /* our duplicate of it; -1: no watch */
 	unsigned handles; /* to be closed before the memory goes */
 	bool armed;
 };
@@ -116,14 +120,6 @@ waiter_free(struct waiter *w)
 }
 
 static void
-on_timer(uv_timer_t *t)
-{
-	struct waiter *w = t->data;
-
-	w->cb(w->ctx, WAIT_EXPIRED, NULL);
-}
-
-static void
 on_watch(uv_poll_t *p, int status, int events)
 {
 	struct waiter *w = p->data;
@@ -139,9 +135,9 @@ on_watch(uv_poll_t *p, int status, int events)
  * duplicate, so that neither closes the other's descriptor under it.
  */
 static void
-watch_start(struct waiter *w, int fd)
+watch_start(struct waiter *w)
 {
-	w->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	w->fd = fcntl(w->client, F_DUPFD_CLOEXEC, 3);
 	if (w->fd < 0)
 		return;
 	if (uv_poll_init(&w->ws->gw->loop, &w->watch, w->fd) != 0) {
@@ -154,16 +150,38 @@ watch_start(struct waiter *w, int fd)
 	(void)uv_poll_start(&w->watch, UV_DISCONNECT, on_watch);
 }
 
+static void
+on_timer(uv_timer_t *t)
+{
+	struct waiter *w = t->data;
+
+	if (w->hold_ms == 0) {
+		w->cb(w->ctx, WAIT_EXPIRED, NULL);
+		return;
+	}
+	watch_start(w);
+	(void)uv_timer_start(t, on_timer, (uint64_t)w->hold_ms, 0);
+	w->hold_ms = 0;
+}
+
+/*
+ * Most jobs end soon, and a watch costs as many system calls as the rest of the
+ * request: it starts with the second part of the time.
+ */
 void
 waiter_arm(struct waiter *w, int64_t hold_ms, int fd)
 {
+	int64_t first_ms = hold_ms < UNWATCHED_MS ? hold_ms : UNWATCHED_MS;
+
+	if (w->ws->expired)
+		first_ms = hold_ms = 0;
 	w->armed = true;
 	w->handles = 1;
+	w->client = fd;
+	w->hold_ms = hold_ms - first_ms;
 	(void)uv_timer_init(&w->ws->gw->loop, &w->timer);
 	w->timer.data = w;
-	(void)uv_timer_start(
-	    &w->timer, on_timer, w->ws->expired ? 0 : (uint64_t)hold_ms, 0);
-	watch_start(w, fd);
+	(void)uv_timer_start(&w->timer, on_timer, (uint64_t)first_ms, 0);
 }
 
 static void

@@ -35,7 +35,7 @@ waiter_new(struct waiters *ws, const char *job, waiter_cb *cb, void *ctx);
 void waiter_free(struct waiter *w);
 /*
  * From now on WAIT_EXPIRED comes after hold_ms.  fd is the client's connection,
- * borrowed; WAIT_GONE is reported when its peer is gone.
+ * borrowed; WAIT_GONE is reported when its peer is gone, but not at once.
  */
 void waiter_arm(struct waiter *w, int64_t hold_ms, int fd);
 
