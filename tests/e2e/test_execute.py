@@ -1,12 +1,13 @@
 """The execute path through real HTTP, Redis, worker and sandbox."""
 
 import base64
+import hashlib
 import json
 import time
 
 import pytest
 import requests
-from farm import wait_for
+from farm import redis_script, wait_for
 
 
 def test_a_program_runs_and_its_result_has_every_documented_field(farm):
@@ -57,6 +58,43 @@ def test_long_poll_comes_back_when_the_job_ends(farm):
     began = time.monotonic()
     job = farm.get(f"/jobs/{job_id}?wait=20").json()
     assert job["status"] == "completed" and time.monotonic() - began < 10
+
+
+def calls_during(farm, names, work):
+    """How often Redis ran these scripts, inner calls not counted."""
+    sha = {name: hashlib.sha1(redis_script(name).encode()).hexdigest() for name in names}
+    farm.redis("CONFIG", "SET", "slowlog-max-len", "10000")
+    farm.redis("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    farm.redis("SLOWLOG", "RESET")
+    work()
+    farm.redis("CONFIG", "SET", "slowlog-log-slower-than", "-1")
+    log = farm.redis("SLOWLOG", "GET", "-1")
+    return {name: log.count(sha[name]) for name in names}
+
+
+def test_a_synchronous_job_is_three_calls_of_redis(farm):
+    """enqueue, the take behind its worker's BLPOP, and finish, whose news have the result."""
+    def work():
+        for _ in range(10):
+            assert farm.run("bash", "echo 1")["stdout"] == "1\n"
+
+    seen = calls_during(farm, ("enqueue", "take", "finish", "read"), work)
+    assert (seen["enqueue"], seen["finish"], seen["read"]) == (10, 10, 0)
+    assert 10 <= seen["take"] <= 15  # the scheduler's tokens wake idle workers, too
+
+
+def test_a_result_too_large_for_the_news_is_read(farm):
+    def work():
+        assert len(farm.run("bash", "head -c 20000 /dev/zero | tr '\\0' x")["stdout"]) == 20000
+
+    assert calls_during(farm, ("finish", "read"), work) == {"finish": 1, "read": 1}
+
+
+def test_what_fills_the_pipe_at_once_arrives_whole(farm):
+    """More than a pipe holds, on both, before anybody looks; and what comes late."""
+    code = "head -c 300000 /dev/zero | tr '\\0' o; head -c 200000 /dev/zero | tr '\\0' e >&2; sleep 0.1; echo late"
+    r = farm.run("bash", code)
+    assert r["stdout"] == "o" * 300000 + "late\n" and r["stderr"] == "e" * 200000
 
 
 def test_jobs_that_sleep_do_not_occupy_a_process(farm):

@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "fuzz.h"
+#include "mem.h"
 #include "out.h"
 #include "view.h"
 
@@ -19,6 +20,24 @@ must_be_object(struct out *o)
 
 	must_be_json(text, n);
 	must(text[0] == '{' && strstr(text, "\"status\":\""));
+}
+
+/* The same as news of its end. */
+static void
+show_news(const char *data, size_t size)
+{
+	auto_free char *text = xmalloc(size + 1);
+	struct job_record rec;
+	struct out o;
+
+	memcpy(text, data, size);
+	text[size] = '\0';
+	if (!job_record_from_message(&rec, text, size))
+		return;
+	out_init(&o);
+	view_job(&o, &rec, VIEW_JOB);
+	must_be_object(&o);
+	job_record_done(&rec);
 }
 
 int
@@ -42,5 +61,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		job_record_done(&rec);
 	}
 	freeReplyObject(r);
+	show_news((const char *)data, size);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "attr.h"
 #include "cleanup.h"
 #include "json.h"
+#include "mem.h"
 #include "out.h"
 #include "view.h"
 
@@ -265,6 +266,52 @@ test_damaged_result_reads_as_none(void **state)
 	}
 }
 
+#define NEWS                                                                   \
+	"J\0state\0completed\0pk\0unsb-pk-1\0detected\0\0odd\0x\0"             \
+	"finished\0003000\0\0"
+
+static void
+test_news_of_an_end(void **state)
+{
+	static const char whole[] = NEWS "{\"exit_code\":0}", bare[] = NEWS,
+			  damaged[] = NEWS "{,}";
+	struct job_record rec;
+
+	(void)state;
+	assert_true(job_record_from_message(&rec, whole, sizeof(whole) - 1));
+	assert_string_equal(rec.id, "J");
+	assert_int_equal(rec.state, JOB_completed);
+	assert_string_equal(rec.owner, "unsb-pk-1");
+	assert_string_equal(rec.detected, "");
+	assert_string_equal(rec.node, "");
+	assert_int_equal(rec.finished_ms, 3000);
+	assert_non_null(rec.result);
+	job_record_done(&rec);
+	assert_true(job_record_from_message(&rec, bare, sizeof(bare) - 1));
+	assert_null(rec.result);
+	assert_true(
+	    job_record_from_message(&rec, damaged, sizeof(damaged) - 1));
+	assert_null(rec.result);
+}
+
+/* However much of it is there: nothing beyond is looked at. */
+static void
+test_news_that_are_cut_off_tell_nothing(void **state)
+{
+	static const char news[] = NEWS, odd[] = "J\0state\0odd\0\0";
+	struct job_record rec;
+
+	(void)state;
+	for (size_t n = 1; n < sizeof(news) - 1; n++) {
+		auto_free char *cut = xmalloc(n + 1);
+
+		memcpy(cut, news, n);
+		cut[n] = '\0';
+		assert_false(job_record_from_message(&rec, cut, n));
+	}
+	assert_false(job_record_from_message(&rec, odd, sizeof(odd) - 1));
+}
+
 static void
 test_row(void **state)
 {
@@ -328,6 +375,8 @@ main(void)
 		cmocka_unit_test(test_odd_replies_are_errors),
 		cmocka_unit_test(test_damaged_result_reads_as_none),
 		cmocka_unit_test(test_times_before_all_time_read_as_unset),
+		cmocka_unit_test(test_news_of_an_end),
+		cmocka_unit_test(test_news_that_are_cut_off_tell_nothing),
 		cmocka_unit_test(test_row),
 		cmocka_unit_test(
 		    test_text_is_written_for_strict_and_for_simple_readers),
