@@ -109,6 +109,21 @@ read_list(void *dst, const json_t *v, const char *name, struct err *err)
 	return 0;
 }
 
+/* Files of the working directory. */
+static int
+read_names(void *dst, const json_t *v, const char *name, struct err *err)
+{
+	if (json_is_null(v))
+		return 0;
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		const char *s = json_string_value(json_array_get(v, i));
+
+		if (!s || !*s || strchr(s, '/') || strlen(s) > NAME_MAX)
+			return want(err, name, "an array of file names");
+	}
+	return read_list(dst, v, name, err);
+}
+
 static int
 read_optional_list(
     void *dst, const json_t *v, const char *name, struct err *err)
@@ -291,6 +306,7 @@ static const struct field lang_fields[] = {
 	LANG_FIELD(hello, read_text),
 	LANG_FIELD(hello_output, read_text),
 	{ "fork", read_optional_text, offsetof(struct lang, fork), true },
+	{ "ahead", read_names, offsetof(struct lang, ahead), true },
 };
 
 #define SHELL_FIELD(field, fn)                                                 \
@@ -332,7 +348,8 @@ lang_record_free(struct lang *l)
 	char *texts[] = { l->name, l->title, l->tier, l->source, l->artifact,
 		l->locale, l->hello, l->hello_output, l->notes, l->fork };
 	struct lang_list *lists[] = { &l->aliases, &l->extensions, &l->shebangs,
-		&l->apt, &l->npm, &l->compile, &l->run, &l->requires };
+		&l->apt, &l->npm, &l->compile, &l->run, &l->requires,
+		&l->ahead };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		free(texts[i]);
@@ -468,6 +485,18 @@ is_record(const struct dirent *d)
 	return d->d_name[0] != '.' && dot && strcmp(dot, ".json") == 0;
 }
 
+/* Caches are made with the job's files, which is too late for `ahead`. */
+static int
+check_ahead(const struct lang *l, struct err *err)
+{
+	if (l->ahead.n == 0)
+		return 0;
+	if (l->fork || l->caches.n > 0)
+		return err_set(err, ERR_INVALID, 0,
+		    "`ahead` goes neither with `fork` nor with `caches`");
+	return 0;
+}
+
 static struct lang *
 load_record(const char *path, struct err *err)
 {
@@ -477,7 +506,8 @@ load_record(const char *path, struct err *err)
 	if (!obj)
 		return NULL;
 	l = xcalloc(1, sizeof(*l));
-	if (read_fields(l, obj, lang_fields, ARRAY_LEN(lang_fields), err) < 0) {
+	if (read_fields(l, obj, lang_fields, ARRAY_LEN(lang_fields), err) < 0 ||
+	    check_ahead(l, err) < 0) {
 		(void)err_wrap(err, "%s", path);
 		lang_record_free(l);
 		return NULL;

@@ -41,6 +41,11 @@ struct lang {
 	 * before it opens source.  The text is run in it first (Python).
 	 */
 	char *fork;
+	/*
+	 * Not empty: its interpreter is started before there is a job, and
+	 * stopped the first time it opens one of these files.  Not with fork.
+	 */
+	struct lang_list ahead;
 	struct lang_list aliases;
 	struct lang_list extensions; /* without the dot */
 	struct lang_list shebangs;

@@ -158,6 +158,7 @@ a_record_is_read_in_full(void **state)
 	write_lang(w, "c.json",
 	    "{\"name\":\"c\",\"compile\":[\"gcc\",\"-o\",\"a.out\",\"x.c\"],"
 	    "\"artifact\":\"a.out\",\"env\":{\"A\":\"1\"},"
+	    "\"ahead\":[\"conf\",\"a.out\"],\"fork\":null,"
 	    "\"requires\":[\"proc\",\"home\"],"
 	    "\"packages\":{\"apt\":[\"gcc\"],\"npm\":[]}}");
 	load(w);
@@ -170,6 +171,10 @@ a_record_is_read_in_full(void **state)
 	assert_string_equal(l->env.items[0].name, "A");
 	assert_string_equal(l->apt.items[0], "gcc");
 	assert_int_equal(l->requires.n, 2);
+	assert_int_equal(l->ahead.n, 2);
+	assert_string_equal(l->ahead.items[1], "a.out");
+	assert_null(l->ahead.items[2]);
+	assert_int_equal(lang_find(w->reg, "lua")->ahead.n, 0);
 	assert_int_equal(l->pids, 64);
 	assert_false(l->limit_address_space);
 }
@@ -246,6 +251,11 @@ bad_records_are_refused_by_file_and_field(void **state)
 		{ "{\"aliases\":null}", "`aliases`" },
 		{ "{\"env\":{\"A\":1}}", "`env`" },
 		{ "{\"requires\":[\"net\"]}", "`requires`" },
+		{ "{\"ahead\":\"main.x\"}", "`ahead`" },
+		{ "{\"ahead\":[\"/tmp/main.x\"]}", "`ahead`" },
+		{ "{\"ahead\":[\"main.x\"],\"fork\":\"\"}", "with `fork`" },
+		{ "{\"ahead\":[\"main.x\"],\"caches\":{\"A\":\"/tmp/a\"}}",
+		    "with `caches`" },
 		{ "{\"title\":1}", "`title`" },
 		{ "{\"packages\":{\"apt\":[],\"npm\":[],\"pip\":[]}}",
 		    "`pip`" },
