@@ -65,10 +65,11 @@ COMMON_SRC    := $(wildcard common/*.c)
 # What runs as pid 1 of nests and sandboxes: small, no library but libc; as a
 # static program, and as a library loaded into what a nest holds.
 INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
-                 sandbox/init_files.c sandbox/init_fork.c sandbox/init_net.c
+                 sandbox/init_files.c sandbox/init_fork.c sandbox/init_net.c \
+                 sandbox/init_ahead.c
 # Of these, tests have a copy in libsandbox.
 INIT_SHARED   := sandbox/init_read.c common/msg.c common/err.c
-HOLD_SRC      := sandbox/hold.c sandbox/hold_python.c
+HOLD_SRC      := $(wildcard sandbox/hold*.c)
 INSIDE_SRC    := $(INIT_SRC) sandbox/init_main.c $(HOLD_SRC)
 SANDBOX_SRC   := $(filter-out $(INSIDE_SRC),$(wildcard sandbox/*.c))
 GATEWAY_SRC   := $(wildcard gateway/*.c)

@@ -115,6 +115,8 @@ read_names(void *dst, const json_t *v, const char *name, struct err *err)
 {
 	if (json_is_null(v))
 		return 0;
+	if (json_array_size(v) > LANG_AHEAD_MAX)
+		return want(err, name, "an array of few file names");
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		const char *s = json_string_value(json_array_get(v, i));
 

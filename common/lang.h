@@ -10,6 +10,8 @@
 
 #include "err.h"
 
+enum { LANG_AHEAD_MAX = 8 };
+
 /* A list of strings, ended by NULL; also counted. */
 struct lang_list {
 	char **items; /* owned, each one too */

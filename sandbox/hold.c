@@ -10,6 +10,8 @@
  * open() finally happens, on the sandbox's own file.
  *
  * The interpreter must have one thread: others would not be there in a fork.
+ * One that cannot be forked is started in the sandbox itself, and waits there
+ * for the one job that it will be (hold_ahead.c).
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -28,14 +30,17 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "hold.h"
 #include "hold_python.h"
 #include "init.h"
 #include "msg.h"
 #include "proto.h"
 
-enum { OUT_OF_THE_WAY = 200, PATH_ROOM = 256, CODE_ROOM = 4096 };
+enum { OUT_OF_THE_WAY = 200, STOPS_MAX = 8, NAME_ROOM = 256, CODE_ROOM = 4096 };
 
-static char held_file[PATH_ROOM]; /* "": nothing is to be held, or it was */
+static char stops[STOPS_MAX][NAME_ROOM]; /* files */
+static unsigned n_stops; /* 0: nothing is to be held, or it was */
+static bool ahead;       /* the job is not a fork, but we */
 static char held_code[CODE_ROOM];
 static struct init nest = { .control = -1, .signals = -1 };
 static jmp_buf going_on;
@@ -69,8 +74,13 @@ read_program(void)
 	    packet.hdr.type != PROTO_PROGRAM)
 		return -1;
 	msg_in_init(&in, &packet);
-	(void)snprintf(held_file, sizeof(held_file), "%s", msg_get_str(&in));
+	n_stops = msg_get_u32(&in);
+	if (n_stops > STOPS_MAX)
+		return -1;
+	for (unsigned i = 0; i < n_stops; i++)
+		(void)snprintf(stops[i], NAME_ROOM, "%s", msg_get_str(&in));
 	(void)snprintf(held_code, sizeof(held_code), "%s", msg_get_str(&in));
+	ahead = msg_get_u32(&in);
 	return msg_in_done(&in) ? 0 : -1;
 }
 
@@ -156,7 +166,11 @@ hold(void)
 {
 	sigset_t all, child;
 
-	*held_file = '\0';
+	n_stops = 0;
+	if (ahead) {
+		hold_ahead(nest.control, &packet);
+		return;
+	}
 	(void)sigfillset(&all);
 	(void)sigemptyset(&child);
 	(void)sigaddset(&child, SIGCHLD);
@@ -175,12 +189,15 @@ opening(const char *path)
 {
 	static const char dir[] = "/tmp/"; /* where programs lie and run */
 
-	if (*held_file == '\0' || !path)
+	if (n_stops == 0 || !path)
 		return;
 	if (strncmp(path, dir, sizeof(dir) - 1) == 0)
 		path += sizeof(dir) - 1;
-	if (strcmp(path, held_file) == 0)
-		hold();
+	for (unsigned i = 0; i < n_stops; i++)
+		if (strcmp(path, stops[i]) == 0) {
+			hold();
+			return;
+		}
 }
 
 static void *

@@ -27,6 +27,8 @@ struct init {
 	struct err failure; /* first failure of a put; told by the next run */
 	/* Makes a child of ours the held program; does not return.  Or NULL. */
 	void (*resume)(void);
+	pid_t ahead; /* what was started before its job came; 0: nothing */
+	int held;    /* to it; -1: there is none */
 };
 
 enum { INIT_WORDS_MAX = 8192 };
@@ -69,8 +71,11 @@ int init_setup(const struct msg *m, struct err *err);
 
 /* init_run.c */
 void init_run(struct init *in, const struct msg *m);
-/* The program that a nest holds: as a run, with two more descriptors. */
-void init_hold(struct init *in, const struct msg *m);
+/*
+ * The program that a nest or a sandbox holds: as a run, with more descriptors.
+ * m is used up.
+ */
+void init_hold(struct init *in, struct msg *m);
 /* After SIGCHLD: reaps; tells the end of the job when it is the one. */
 void init_reap(struct init *in);
 
@@ -79,6 +84,16 @@ void init_reap(struct init *in);
  * the sandbox; in the nest it returns.
  */
 void init_fork(const struct init *nest, const struct msg *m);
+
+/* init_ahead.c: takes held; it is to be GO's way to in->job. */
+void init_ahead_wait(struct init *in, int held, struct msg *packet);
+/* The command is it: it gets its streams and goes on. */
+void
+init_ahead_go(struct init *in, uint64_t address_space, const struct msg *m);
+/* The job is over; when it never was, so is the sandbox. */
+void init_ahead_over(struct init *in);
+/* All other processes here but the one that waits. */
+void init_ahead_kill_others(const struct init *in);
 
 /*
  * init_net.c: of the network namespace that we are in.  up: its loopback

@@ -45,7 +45,9 @@ die_first(void)
 static _Noreturn void
 born(const struct init *nest, int control, int mapped)
 {
-	struct init in = { .control = control, .resume = nest->resume };
+	struct init in = {
+		.control = control, .resume = nest->resume, .held = -1
+	};
 	char none;
 
 	(void)close(nest->control);

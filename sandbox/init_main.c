@@ -5,7 +5,7 @@
 int
 main(void)
 {
-	struct init in = { .control = INIT_CONTROL_FD };
+	struct init in = { .control = INIT_CONTROL_FD, .held = -1 };
 
 	init_begin(&in);
 }

@@ -75,7 +75,8 @@ bool
 init_read_hold(const struct msg *m, struct init_command *ret_command)
 {
 	return read_command(m, ret_command) && ret_command->argv[0] &&
-	       m->n_fds == HOLD_LIBRARY_FD + 1;
+	       (m->n_fds == HOLD_LIBRARY_FD + 1 ||
+		   m->n_fds == HOLD_LIBRARY_FD + 2);
 }
 
 bool

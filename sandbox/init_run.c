@@ -154,6 +154,8 @@ init_run(struct init *in, const struct msg *m)
 		init_tell_failure(in, &err);
 	else if (in->job != 0 || !init_read_run(m, &command))
 		refuse(in, "command is malformed");
+	else if (!command.argv[0] && in->ahead)
+		init_ahead_go(in, command.address_space, m);
 	else if (!command.argv[0] && !in->resume)
 		refuse(in, "no program is held here");
 	else
@@ -161,12 +163,20 @@ init_run(struct init *in, const struct msg *m)
 }
 
 void
-init_hold(struct init *in, const struct msg *m)
+init_hold(struct init *in, struct msg *m)
 {
-	if (in->job != 0 || !init_read_hold(m, &command))
+	auto_close int held = -1;
+
+	if (in->job != 0 || in->ahead || !init_read_hold(m, &command)) {
 		refuse(in, "program to hold is malformed");
-	else
-		run(in, m);
+		return;
+	}
+	if (m->n_fds > HOLD_LIBRARY_FD + 1)
+		held = steal_fd(&m->fds[--m->n_fds]);
+	run(in, m);
+	msg_close_fds(m);
+	if (in->job != 0 && held >= 0)
+		init_ahead_wait(in, steal_fd(&held), m);
 }
 
 /*
@@ -174,8 +184,12 @@ init_hold(struct init *in, const struct msg *m)
  * killed process cannot fork, so the loop ends.
  */
 static void
-kill_rest(void)
+kill_rest(const struct init *in)
 {
+	if (in->ahead) {
+		init_ahead_kill_others(in);
+		return;
+	}
 	do {
 		(void)kill(-1, SIGKILL);
 		while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
@@ -212,10 +226,14 @@ init_reap(struct init *in)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
+		if (pid == in->ahead)
+			_exit(1); /* and with us the sandbox */
 		if (pid != in->job)
 			continue;
 		in->job = 0;
-		kill_rest();
+		if (!in->ahead)
+			init_ahead_over(in);
+		kill_rest(in);
 		tell_exit(in, status, &ru);
 		return;
 	}

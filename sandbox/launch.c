@@ -3,7 +3,8 @@
  *
  * The nest forks a process into new namespaces below its own, and into its own
  * cgroup, and hands us its pidfd (BORN).  The process finds the plan with the
- * seccomp filter in its socket, executes it, and says READY.
+ * seccomp filter in its socket, executes it, and says READY.  When
+ * an interpreter is to wait in it, it is told to start that, and says HELD.
  */
 #include "mem.h"
 #include "sandbox.h"
@@ -23,6 +24,7 @@
 #include "io.h"
 #include "msg.h"
 #include "nest.h"
+#include "program.h"
 #include "proto.h"
 #include "syscalls.h"
 
@@ -30,6 +32,8 @@ struct sandbox {
 	struct sandbox_nest *nest; /* borrowed; its cgroup is ours */
 	int pidfd;                 /* -1 before it is born */
 	int control;               /* -1 once granted */
+	const struct sandbox_program *program; /* borrowed; NULL: none waits */
+	struct program held;
 	unsigned serial;
 };
 
@@ -68,6 +72,7 @@ sandbox_new(struct sandbox_nest *nest, unsigned serial)
 	sb->nest = nest;
 	sb->serial = serial;
 	sb->pidfd = sb->control = -1;
+	sb->held.control = sb->held.output = -1;
 	return sb;
 }
 
@@ -87,6 +92,13 @@ order(struct sandbox *sb, int theirs, struct err *err)
 struct sandbox *
 sandbox_launch(struct sandbox_nest *nest, unsigned serial, struct err *err)
 {
+	return sandbox_launch_ahead(nest, serial, NULL, err);
+}
+
+struct sandbox *
+sandbox_launch_ahead(struct sandbox_nest *nest, unsigned serial,
+    const struct sandbox_program *program, struct err *err)
+{
 	auto_close int theirs = -1;
 	struct sandbox *sb;
 	int sv[2];
@@ -97,6 +109,7 @@ sandbox_launch(struct sandbox_nest *nest, unsigned serial, struct err *err)
 	}
 	theirs = sv[1];
 	sb = sandbox_new(nest, serial);
+	sb->program = program;
 	sb->control = sv[0];
 	if (order(sb, theirs, err) < 0) {
 		(void)err_wrap(err, "launch sandbox");
@@ -137,7 +150,10 @@ sandbox_poll_ready(struct sandbox *sb, struct err *err)
 	msg_close_fds(m);
 	if (m->hdr.type == PROTO_BORN)
 		return r;
-	if (m->hdr.type == PROTO_READY)
+	if (m->hdr.type == PROTO_READY && sb->program)
+		return program_hold_ahead(
+		    sb->nest->host, sb->program, sb->control, &sb->held, err);
+	if (m->hdr.type == PROTO_READY || m->hdr.type == PROTO_HELD)
 		return 1;
 	msg_in_init(&in, m);
 	return err_set(err, ERR_SANDBOX, 0, "%s", msg_get_str(&in));
@@ -169,6 +185,7 @@ sandbox_granted(struct sandbox *sb)
 {
 	cleanup_closep(&sb->control);
 	sb->control = -1;
+	program_close(&sb->held);
 }
 
 void
@@ -195,6 +212,7 @@ sandbox_free(struct sandbox *sb)
 		return;
 	sandbox_kill(sb);
 	cleanup_closep(&sb->control);
+	program_close(&sb->held);
 	if (sb->pidfd >= 0)
 		wait_dead(sb->pidfd);
 	cleanup_closep(&sb->pidfd);

@@ -17,7 +17,6 @@
  */
 #include "nest.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -31,7 +30,6 @@
 #include "cleanup.h"
 #include "fault.h"
 #include "host.h"
-#include "io.h"
 #include "mem.h"
 #include "msg.h"
 #include "proto.h"
@@ -194,7 +192,8 @@ send_plan(struct sandbox_nest *n, const int *trees, struct err *err)
 	struct msg_out o = { .data = body };
 	struct plan plan;
 
-	host_plan_nest(n->host, n->program ? n->program->file : NULL, &plan);
+	host_plan_nest(
+	    n->host, n->program ? n->program->stops[0] : NULL, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
 	return msg_send(
@@ -239,70 +238,6 @@ set_up(struct sandbox_nest *n, int *theirs, struct err *err)
 	return 0;
 }
 
-/* ---- what it holds ---- */
-
-static int
-send_hold(const struct sandbox_nest *n, const int fds[HOLD_LIBRARY_FD + 1],
-    struct err *err)
-{
-	auto_free unsigned char *body = xmalloc(MSG_MAX);
-	struct msg_out o = { .data = body };
-	const struct sandbox_program *p = n->program;
-	auto_free const char **env = NULL;
-	size_t n_env = 0;
-
-	static_assert(HOLD_LIBRARY_FD == 4, "HOLD_VARIABLE says so");
-	while (p->env[n_env])
-		n_env++;
-	env = xcalloc(n_env + 2, sizeof(*env));
-	memcpy(env, p->env, n_env * sizeof(*env));
-	env[n_env] = HOLD_VARIABLE;
-	msg_put_strs(&o, p->argv);
-	msg_put_strs(&o, env);
-	msg_put_u64(&o, 0);
-	return msg_send(
-	    n->control, PROTO_HOLD, &o, fds, HOLD_LIBRARY_FD + 1, err);
-}
-
-static int
-send_program(const struct sandbox_nest *n, struct err *err)
-{
-	auto_free unsigned char *body = xmalloc(MSG_MAX);
-	struct msg_out o = { .data = body };
-
-	msg_put_str(&o, n->program->file);
-	msg_put_str(&o, n->program->code);
-	return msg_send(n->held, PROTO_PROGRAM, &o, NULL, 0, err);
-}
-
-/*
- * The program's FORKs go over a socket of its own: init has the other one.  Its
- * standard streams are of the types that a job's are, for those who look once.
- */
-static int
-start_program(struct sandbox_nest *n, struct err *err)
-{
-	auto_close int theirs = -1, output = -1;
-	auto_close int input = io_memfd_sealed("stdin", "", 0, err);
-	int sv[2], p[2];
-
-	if (input < 0)
-		return -1;
-	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
-		return err_errno(err, "make a pipe");
-	n->output = p[0];
-	output = p[1];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		0, sv) < 0)
-		return err_errno(err, "make control socket");
-	n->held = sv[0];
-	theirs = sv[1];
-	if (send_program(n, err) < 0)
-		return -1;
-	return send_hold(
-	    n, (int[]){ input, output, output, theirs, n->host->hold_fd }, err);
-}
-
 /* ---- from outside ---- */
 
 static struct sandbox_nest *
@@ -314,7 +249,8 @@ nest_new(struct sandbox_host *host, unsigned serial,
 
 	n->host = host;
 	n->program = program;
-	n->pid = n->pidfd = n->control = n->held = n->output = -1;
+	n->pid = n->pidfd = n->control = -1;
+	n->held.control = n->held.output = -1;
 	n->range = host_take_range(host);
 	if (n->range < 0) {
 		(void)err_set(err, ERR_BUSY, 0, "no free range of user ids");
@@ -359,7 +295,7 @@ sandbox_nest_open(struct sandbox_host *host, unsigned serial,
 int
 sandbox_nest_fd(const struct sandbox_nest *n)
 {
-	return n->held >= 0 ? n->held : n->control;
+	return n->held.control >= 0 ? n->held.control : n->control;
 }
 
 int
@@ -380,11 +316,12 @@ sandbox_nest_poll_ready(struct sandbox_nest *n, struct err *err)
 		return err->sys == EAGAIN ? 0 : -1;
 	if (r == 0)
 		return err_set(err, ERR_SANDBOX, 0,
-		    n->held >= 0 ? "what the nest holds died"
-				 : "sandbox-init died during set-up");
+		    n->held.control >= 0 ? "what the nest holds died"
+					 : "sandbox-init died during set-up");
 	msg_close_fds(m);
 	if (m->hdr.type == PROTO_READY && n->program)
-		return start_program(n, err);
+		return program_hold(
+		    n->host, n->program, n->control, &n->held, err);
 	if (m->hdr.type == PROTO_READY || m->hdr.type == PROTO_HELD) {
 		n->memory_at_rest = cg_memory_usage(&n->group.files);
 		return 1;
@@ -428,8 +365,7 @@ sandbox_nest_close(struct sandbox_nest *n)
 		return;
 	sandbox_nest_kill(n);
 	cleanup_closep(&n->control);
-	cleanup_closep(&n->held);
-	cleanup_closep(&n->output);
+	program_close(&n->held);
 	if (n->pid > 0)
 		while (waitpid(n->pid, NULL, 0) < 0 && errno == EINTR)
 			;

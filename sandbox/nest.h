@@ -5,6 +5,7 @@
 
 #include "cgroup.h"
 #include "err.h"
+#include "program.h"
 
 struct sandbox_host;
 struct sandbox_program;
@@ -15,9 +16,8 @@ struct sandbox_nest {
 	struct cg_group group;
 	pid_t pid;
 	int pidfd;
-	int control; /* to its init */
-	int held;    /* to the program that it holds; -1 before */
-	int output;  /* what that writes goes here, and nobody reads it */
+	int control;         /* to its init */
+	struct program held; /* its FORKs go there: init has the other one */
 	int range;
 	int64_t memory_at_rest; /* bytes in its cgroup before any sandbox */
 };

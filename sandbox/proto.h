@@ -27,7 +27,7 @@ enum proto_type {
 	PROTO_PUT,
 	/*
 	 * u32 argc, str..., u32 envc, str..., u64 address space; fds: 0 1 2.
-	 * No argv: the program that the nest holds goes on.
+	 * No argv: the program that is held goes on.
 	 */
 	PROTO_RUN,
 	/* -> u32 status, u64 cpu_us, u64 rss_max */
@@ -40,16 +40,27 @@ enum proto_type {
 	PROTO_COLLECTED,
 	/* -> no payload; fd: its user namespace (a nest's first process) */
 	PROTO_USERNS,
-	/* to a nest: as RUN; fds: 0 1 2, HOLD_CONTROL_FD, HOLD_LIBRARY_FD */
+	/*
+	 * As RUN; fds: 0 1 2, HOLD_CONTROL_FD, HOLD_LIBRARY_FD.  To a sandbox
+	 * one more: the other end of HOLD_CONTROL_FD.
+	 */
 	PROTO_HOLD,
-	/* to the held program: str file to stop at, str code to run there */
+	/*
+	 * to the held program: u32 n, str... files to stop at, str code to run
+	 * there, u32 whether it waits for a GO, not for FORKs
+	 */
 	PROTO_PROGRAM,
-	/* -> no payload: from the held program, that it waits */
+	/* -> no payload: that it waits; from it, or from a sandbox's init */
 	PROTO_HELD,
 	/* to a nest or what it holds; fd: the control socket of a new sandbox */
 	PROTO_FORK,
 	/* -> on that socket; fd: pidfd of the sandbox's first process */
 	PROTO_BORN,
+	/*
+	 * to the held program: u64 address space; fds: 0 1 2.  It answers with
+	 * one byte when it has taken over, and closes.
+	 */
+	PROTO_GO,
 };
 
 enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };

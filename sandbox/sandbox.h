@@ -100,15 +100,17 @@ void sandbox_skeleton_remove(const char *dir);
 struct sandbox_nest;
 
 /*
- * A program that a nest starts and stops just before it reads file, so that
- * its sandboxes begin there: an interpreter that is up already.  It must have
- * one thread then.  code is run in it once, before the first fork: text for
- * Python; "" for none.
+ * A program that is started before anybody needs it, and stopped just before it
+ * reads what it is to run: an interpreter.  In a nest, its sandboxes begin
+ * there, as forks of it; it must have one thread then.  code is run in it once,
+ * before the first fork: text for Python; "" for none.  In a sandbox, it waits
+ * for the one command that it will be.
  */
 struct sandbox_program {
 	const char *const *argv; /* ended by NULL; found by PATH of env */
 	const char *const *env;  /* "NAME=value", ended by NULL */
-	const char *file;        /* as argv names it, below /tmp */
+	/* The first time it opens one of these, below /tmp.  Ended by NULL. */
+	const char *const *stops;
 	const char *code;
 };
 
@@ -145,6 +147,12 @@ struct sandbox;
  */
 struct sandbox *
 sandbox_launch(struct sandbox_nest *nest, unsigned serial, struct err *err);
+/*
+ * The same, and ready when program waits in it for its command (box_run()).
+ * program lives as long as the sandbox.
+ */
+struct sandbox *sandbox_launch_ahead(struct sandbox_nest *nest, unsigned serial,
+    const struct sandbox_program *program, struct err *err);
 /* Borrowed; -1 once its descriptors were handed over. */
 int sandbox_fd(const struct sandbox *sb);
 /*
@@ -208,7 +216,7 @@ int box_put_link(
     struct box *b, const char *path, const char *target, struct err *err);
 
 struct box_command {
-	/* Ended by NULL; found by PATH of env.  None: the held program. */
+	/* Ended by NULL; found by PATH of env.  None: what waits there. */
 	const char *const *argv;
 	const char *const *env; /* "NAME=value", ended by NULL */
 	int fds[3];             /* borrowed: stdin, stdout, stderr */
@@ -235,8 +243,8 @@ enum box_event_kind {
 
 struct box_event {
 	enum box_event_kind kind;
-	int status;      /* as waitpid() gives it */
-	int64_t cpu_us;  /* rusage of the command and its children */
+	int status;     /* as waitpid() gives it */
+	int64_t cpu_us; /* rusage of the command since its start, and children */
 	int64_t rss_max; /* bytes */
 	struct err failure;
 	char name[512]; /* of a collected file, relative to the asked path */

@@ -8,6 +8,17 @@
 #include "lang.h"
 #include "mem.h"
 
+static const char *const *
+stops_of(const struct lang *l)
+{
+	const char **names = xcalloc(l->ahead.n + 2, sizeof(*names));
+
+	names[0] = l->source;
+	for (size_t i = 0; i < l->ahead.n; i++)
+		names[i] = l->ahead.items[i];
+	return names;
+}
+
 /* The words of an environment, which the program owns from now on. */
 static struct sandbox_program *
 program_of(const struct lang *l)
@@ -18,8 +29,8 @@ program_of(const struct lang *l)
 	env_of_lang(&env, l);
 	p->argv = (const char *const *)l->run.items;
 	p->env = env_words(&env);
-	p->file = l->source;
-	p->code = l->fork;
+	p->stops = stops_of(l);
+	p->code = l->fork ? l->fork : "";
 	return p;
 }
 
@@ -34,13 +45,15 @@ program_free(struct sandbox_program *p)
 	while (env.items[env.n])
 		env.n++;
 	env_done(&env);
+	free((void *)(uintptr_t)p->stops);
 	free(p);
 }
 
 static bool
-can_be_forked(const struct lang *l)
+has_kind(const struct lang *l)
 {
-	return l->fork && l->compile.n == 0 && lang_installed(l, NULL);
+	return ((l->fork && l->compile.n == 0) || l->ahead.n > 0) &&
+	       lang_installed(l, NULL);
 }
 
 struct kinds *
@@ -59,9 +72,9 @@ kinds_load(const char *share_dir, struct err *err)
 	for (size_t i = 0; i < lang_count(langs); i++) {
 		const struct lang *l = lang_at(langs, i);
 
-		if (can_be_forked(l))
+		if (has_kind(l))
 			k->items[k->n++] = (struct kind){ l->name,
-				program_of(l) };
+				program_of(l), l->ahead.n > 0 };
 	}
 	return k;
 }
@@ -92,4 +105,10 @@ kinds_find(const struct kinds *k, const char *name)
 		if (strcmp(k->items[i].name, name) == 0)
 			return &k->items[i];
 	return NULL;
+}
+
+const struct kind *
+kinds_nest(const struct kinds *k, const struct kind *of)
+{
+	return of->ahead ? &k->items[0] : of;
 }

@@ -249,7 +249,8 @@ unit_launch(struct unit *u)
 	struct err err;
 
 	h->forks++;
-	u->sb = sandbox_launch(h->nest, u->serial, &err);
+	u->sb = sandbox_launch_ahead(
+	    h->nest, u->serial, u->kind->ahead ? u->kind->program : NULL, &err);
 	if (!u->sb) {
 		log_err(NULL, "cannot make a sandbox: %s", err.msg);
 		if (u->owner)
@@ -476,11 +477,12 @@ close_one(struct pool *p)
 static bool
 settle(struct pool *p, struct unit *u)
 {
-	struct home *h = free_home(p, u->kind);
+	const struct kind *nest = kinds_nest(u->kinds, u->kind);
+	struct home *h = free_home(p, nest);
 	struct err err;
 
 	if (!h)
-		h = home_open(p, u->kind, u->kinds, &err);
+		h = home_open(p, nest, u->kinds, &err);
 	if (!h && err.code == ERR_BUSY && close_one(p))
 		return false;
 	stop_waiting(u);

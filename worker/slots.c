@@ -6,10 +6,15 @@
  * sandbox goes back to be destroyed, never to another task.
  *
  * The plain kind keeps `warm` ready and serves every language.  A kind of its
- * own is for a language whose interpreter can be forked (wire.h): there as many
+ * own is for a language whose interpreter is up in them (wire.h): there as many
  * are kept ready as were in use at the same time of late.  Its first job, and
  * one with words of its own for the command or the environment, which the
  * interpreter has read already, takes a plain one.
+ *
+ * An interpreter that is forked is cheap, and a job waits for it when none is
+ * ready.  One that was started ahead has cost a whole start and has memory of
+ * its own: no more than worker.ahead lie ready, and a job that finds none
+ * starts afresh at once.
  */
 #include "mem.h"
 #include "worker.h"
@@ -33,6 +38,7 @@ enum {
 	SEND_WAIT_MS = 1000,
 	NO_SLOT_PAUSE_MS = 2000,
 	UNUSED_MS = 300000, /* a kind that nobody asks for is let go */
+	RESTED_MS = 10000,  /* one started ahead makes room after this */
 	RETRY_MS = 30000,   /* after a kind could not be made */
 };
 
@@ -47,6 +53,7 @@ struct shelf {
 	size_t asked;      /* for and not yet here */
 	size_t stale;      /* of those: asked for before a reload */
 	bool works;        /* the master made one of this kind */
+	bool ahead;        /* each has an interpreter of its own */
 	bool always;       /* at least one is kept ready */
 	int64_t used_ms;   /* when a task last wanted one; 0: never */
 	int64_t retry_ms;  /* not before this is another asked for */
@@ -145,16 +152,55 @@ spare(const struct worker *w, const struct shelf *sh)
 	return sh->peak > 1 ? sh->peak : 1;
 }
 
+/* How many more may be started ahead of their jobs. */
+static size_t
+room_ahead(const struct worker *w)
+{
+	size_t room = (size_t)w->settings.worker_ahead, used = 0;
+	const struct shelf *sh;
+
+	LIST_FOREACH (sh, &w->shelves, link)
+		if (sh->ahead)
+			used += sh->n_ready + sh->asked;
+	return used < room ? room - used : 0;
+}
+
+static void slot_end(struct slot *s);
+
+/*
+ * For the first of a language: one of that which was not wanted for longest
+ * goes, unless that is of late; each costs a start.
+ */
+static void
+make_room_ahead(const struct worker *w, const struct shelf *sh)
+{
+	struct shelf *other, *oldest = NULL;
+
+	LIST_FOREACH (other, &w->shelves, link)
+		if (other->ahead && other->n_ready > 0 &&
+		    (!oldest || other->used_ms < oldest->used_ms))
+			oldest = other;
+	if (oldest && sh->used_ms - oldest->used_ms > RESTED_MS)
+		slot_end(TAILQ_LAST(&oldest->ready, slot_queue));
+}
+
 static void
 shelf_ask(const struct worker *w, struct shelf *sh)
 {
 	size_t want = sh->n_hungry + spare(w, sh);
-	size_t have = sh->n_ready + sh->asked;
+	size_t have = sh->n_ready + sh->asked, n;
 
 	if (want <= have)
 		return;
-	tell_want(sh->kind, want - have);
-	sh->asked += want - have;
+	n = want - have;
+	if (sh->ahead && have == 0 && room_ahead(w) == 0)
+		make_room_ahead(w, sh);
+	if (sh->ahead && n > sh->n_hungry + room_ahead(w))
+		n = sh->n_hungry + room_ahead(w);
+	if (n == 0)
+		return;
+	tell_want(sh->kind, n);
+	sh->asked += n;
 }
 
 void
@@ -197,7 +243,7 @@ slot_end(struct slot *s)
 	if (uv_is_closing((uv_handle_t *)&s->poll))
 		return;
 	if (s->task) {
-		s->shelf->busy--;
+		s->busy->busy--;
 	} else {
 		TAILQ_REMOVE(&s->shelf->ready, s, link);
 		s->shelf->n_ready--;
@@ -226,9 +272,10 @@ on_slot_readable(uv_poll_t *p, int status, int events)
 static void
 feed(struct slot *s, struct task *t)
 {
-	struct shelf *sh = s->shelf;
+	struct shelf *sh = t->own ? t->own : s->shelf;
 
-	s->held = !is_plain(sh);
+	s->held = !is_plain(s->shelf);
+	s->busy = sh;
 	if (++sh->busy > sh->peak)
 		sh->peak = sh->busy;
 	task_feed(t, s);
@@ -278,18 +325,33 @@ slot_mute(struct slot *s)
 
 /* ---- for tasks ---- */
 
-/* Of whose interpreter the task can be a fork; NULL: of none. */
+static bool
+has_shelf(const struct lang *l)
+{
+	return (l->fork && l->compile.n == 0) || l->ahead.n > 0;
+}
+
+static struct shelf *
+shelf_for(struct worker *w, const struct lang *l)
+{
+	struct shelf *sh = shelf_find(w, l->name);
+
+	if (!sh)
+		sh = shelf_new(w, l->name);
+	sh->ahead = l->ahead.n > 0;
+	return sh;
+}
+
+/* Where the interpreter is that the task can go on in; NULL: nowhere. */
 static struct shelf *
 shelf_of(struct worker *w, const struct task *t)
 {
 	struct shelf *sh;
 
-	if (!t->lang->fork || !*t->id || t->spec->n_args > 0 ||
-	    t->spec->n_env > 0 || t->lang->compile.n > 0)
+	if (!has_shelf(t->lang) || !*t->id || t->spec->n_args > 0 ||
+	    t->spec->n_env > 0)
 		return NULL;
-	sh = shelf_find(w, t->lang->name);
-	if (!sh)
-		sh = shelf_new(w, t->lang->name);
+	sh = shelf_for(w, t->lang);
 	sh->used_ms = clock_mono_ms();
 	return sh;
 }
@@ -315,8 +377,10 @@ void
 slots_get(struct worker *w, struct task *t)
 {
 	struct shelf *sh = shelf_of(w, t);
+	bool there = sh && (sh->n_ready > 0 || (sh->works && !sh->ahead));
 
-	take_from(sh && (sh->works || sh->n_ready > 0) ? sh : w->plain, t);
+	t->own = sh;
+	take_from(there ? sh : w->plain, t);
 	slots_ask(w);
 }
 
@@ -491,9 +555,8 @@ slots_start(struct worker *w)
 	     name = strtok_r(NULL, " ,", &save)) {
 		const struct lang *l = lang_find(w->registry->langs, name);
 
-		if (l && l->fork && lang_installed(l, NULL) &&
-		    !shelf_find(w, l->name))
-			shelf_new(w, l->name)->always = true;
+		if (l && has_shelf(l) && lang_installed(l, NULL))
+			shelf_for(w, l)->always = true;
 	}
 	(void)uv_poll_init(&w->loop, &w->wire, WIRE_FD);
 	w->wire.data = w;

@@ -94,7 +94,7 @@ stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 
 	if (in < 0)
 		return -1;
-	if (!t->slot->held) {
+	if (!t->slot->held || !with_input) {
 		for (size_t i = 0; i < argv->n; i++)
 			words[n++] = argv->items[i];
 		for (size_t i = 0; i < n_args; i++)

@@ -57,6 +57,7 @@ struct task {
 	enum task_phase phase;
 	struct slot *slot;   /* NULL before and after */
 	struct shelf *shelf; /* where it waits while hungry */
+	struct shelf *own;   /* of its language; NULL: it takes a plain one */
 	struct job_result result;
 	struct task_stream out, err;
 	uv_timer_t deadline;  /* wall limit of the step, or a grace */

@@ -112,6 +112,7 @@ struct slot {
 	struct task *task; /* NULL while ready */
 	struct box *box;   /* owned; NULL once put back */
 	struct shelf *shelf;
+	struct shelf *busy; /* where it counts, once it has a task */
 	bool held; /* a job of its language goes on in its interpreter */
 	uv_poll_t poll;
 	unsigned serial;

@@ -76,7 +76,8 @@ hold_again(const struct msg *m, struct msg_out *o)
 
 	if (!init_read_hold(m, &c))
 		return false;
-	must(c.argv[0] && m->n_fds == HOLD_LIBRARY_FD + 1);
+	must(c.argv[0] && (m->n_fds == HOLD_LIBRARY_FD + 1 ||
+			      m->n_fds == HOLD_LIBRARY_FD + 2));
 	return command_again(&c, o);
 }
 

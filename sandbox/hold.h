@@ -1,0 +1,7 @@
+#pragma once
+/* hold.h - sandbox-hold.so, between its own files. */
+
+struct msg;
+
+/* hold_ahead.c: returns when it is the job; packet is room for a message. */
+void hold_ahead(int control, struct msg *packet);
