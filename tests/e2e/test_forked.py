@@ -241,7 +241,7 @@ def test_words_of_its_own_are_there(farm):
 
 def test_random_numbers_differ_between_jobs(farm):
     programs = {
-        "python": "import sys\nassert 'random' not in sys.modules\nimport random, uuid, secrets, os, tempfile\nprint(random.random(), uuid.uuid4(), secrets.token_hex(8), os.urandom(4), tempfile.mktemp())",
+        "python": "import sys\nassert 'random' not in sys.modules\nimport random, uuid, secrets, os, tempfile\nprint(random.random(), uuid.uuid4(), secrets.token_hex(8), os.urandom(4).hex(), tempfile.mktemp())",
         "perl": "print rand",
         "php": "<?php echo mt_rand(), ' ', rand(), ' ', lcg_value(), ' ', uniqid('', true), ' ', random_int(0, 1 << 40), ' ', array_rand(range(0, 9999));",
     }
