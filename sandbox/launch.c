@@ -72,7 +72,7 @@ sandbox_new(struct sandbox_nest *nest, unsigned serial)
 	sb->nest = nest;
 	sb->serial = serial;
 	sb->pidfd = sb->control = -1;
-	sb->held.control = sb->held.output = -1;
+	sb->held = (struct program)PROGRAM_NONE;
 	return sb;
 }
 

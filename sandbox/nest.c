@@ -250,7 +250,7 @@ nest_new(struct sandbox_host *host, unsigned serial,
 	n->host = host;
 	n->program = program;
 	n->pid = n->pidfd = n->control = -1;
-	n->held.control = n->held.output = -1;
+	n->held = (struct program)PROGRAM_NONE;
 	n->range = host_take_range(host);
 	if (n->range < 0) {
 		(void)err_set(err, ERR_BUSY, 0, "no free range of user ids");

@@ -50,19 +50,15 @@ send_program(
 	return msg_send(control, PROTO_PROGRAM, &o, NULL, 0, err);
 }
 
-/* Standard streams of the types that a job's are, for those who look once. */
 static int
-make_streams(int *ret_input, int *ret_output, int *ret_drain, struct err *err)
+make_pipe(int *ret_read, int *ret_write, struct err *err)
 {
 	int p[2];
 
-	*ret_input = io_memfd_sealed("stdin", "", 0, err);
-	if (*ret_input < 0)
-		return -1;
 	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_errno(err, "make a pipe");
-	*ret_drain = p[0];
-	*ret_output = p[1];
+	*ret_read = p[0];
+	*ret_write = p[1];
 	return 0;
 }
 
@@ -70,11 +66,14 @@ static int
 start(const struct sandbox_host *h, const struct sandbox_program *p, int init,
     bool ahead, struct program *pr, struct err *err)
 {
-	auto_close int input = -1, output = -1, theirs = -1;
+	auto_close int in = -1, out = -1, err_fd = -1, theirs = -1;
 	int type = SOCK_SEQPACKET | SOCK_CLOEXEC | (ahead ? 0 : SOCK_NONBLOCK);
 	int sv[2];
 
-	if (make_streams(&input, &output, &pr->output, err) < 0)
+	/* Streams of the types that a job's are, for those who look once. */
+	in = io_memfd_sealed("stdin", "", 0, err);
+	if (in < 0 || make_pipe(&pr->output[0], &out, err) < 0 ||
+	    make_pipe(&pr->output[1], &err_fd, err) < 0)
 		return -1;
 	if (socketpair(AF_UNIX, type, 0, sv) < 0)
 		return err_errno(err, "make control socket");
@@ -83,7 +82,7 @@ start(const struct sandbox_host *h, const struct sandbox_program *p, int init,
 	if (send_program(p, pr->control, ahead, err) < 0)
 		return -1;
 	return send_hold(p, init,
-	    (int[]){ input, output, output, theirs, h->hold_fd, pr->control },
+	    (int[]){ in, out, err_fd, theirs, h->hold_fd, pr->control },
 	    ahead ? HOLD_FDS + 1 : HOLD_FDS, err);
 }
 
@@ -137,6 +136,7 @@ void
 program_close(struct program *p)
 {
 	cleanup_closep(&p->control);
-	cleanup_closep(&p->output);
-	p->control = p->output = -1;
+	cleanup_closep(&p->output[0]);
+	cleanup_closep(&p->output[1]);
+	*p = (struct program)PROGRAM_NONE;
 }

@@ -7,9 +7,13 @@ struct sandbox_program;
 
 /* Our ends of what it has for descriptors; -1 when they are not open. */
 struct program {
-	int control; /* says HELD; takes FORKs.  A sandbox's init has it */
-	int output;  /* what it writes before its time, and nobody reads */
+	int control;   /* says HELD; takes FORKs.  A sandbox's init has it */
+	int output[2]; /* what it writes before its time, and nobody reads */
 };
+#define PROGRAM_NONE                                                           \
+	{                                                                      \
+		.control = -1, .output = { -1, -1 }                            \
+	}
 
 /* In a nest, whose init listens at init: it is forked for each sandbox. */
 int program_hold(const struct sandbox_host *h, const struct sandbox_program *p,
