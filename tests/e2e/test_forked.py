@@ -10,7 +10,7 @@ import re
 import pytest
 from farm import Farm, wait_for
 
-LANGUAGES = ("python", "perl", "php")
+LANGUAGES = ("python", "perl", "php", "chez", "prolog", "hugs")
 
 
 class BothWays(Farm):
@@ -37,7 +37,10 @@ def farm():
 def forked(farm, name):
     probe = {"python": "print('hold' in open('/proc/self/maps').read())",
              "perl": "open F, '/proc/self/maps'; print grep(/hold/, <F>) ? 'True' : 'False', \"\\n\"",
-             "php": "<?php echo strpos(file_get_contents('/proc/self/maps'), 'hold') ? 'True' : 'False', \"\\n\";"}
+             "php": "<?php echo strpos(file_get_contents('/proc/self/maps'), 'hold') ? 'True' : 'False', \"\\n\";",
+             "chez": '(define s (call-with-input-file "/proc/self/maps" get-string-all)) (define (f i) (and (< i (- (string-length s) 4)) (or (string=? (substring s i (+ i 4)) "hold") (f (+ i 1))))) (display (if (f 0) "True\\n" "False\\n"))',
+             "prolog": ":- read_file_to_string('/proc/self/maps', S, []), (sub_string(S, _, _, _, hold) -> writeln('True') ; writeln('False')).",
+             "hugs": 'import Data.List\nmain = readFile "/proc/self/maps" >>= putStrLn . show . any (isInfixOf "hold") . lines'}
     return farm.run(name, probe[name])["stdout"] == "True\n"
 
 
@@ -103,6 +106,18 @@ OTHERS = {
     "php fails": ("php", "<?php function f() { throw new Exception('x'); }\nf();"),
     "php exits": ("php", "text <?php register_shutdown_function(function () { echo 'bye'; }); exit(6); ?> not"),
     "php is wrong": ("php", "<?php echo 1\necho 2;"),
+    "chez names": ("chez", '(display (list (command-line) (current-directory) (getenv "LD_PRELOAD") (random 1000000) (threaded?) (scheme-version) (directory-list "/proc/self/fd")))'),
+    "chez fails": ("chez", "(display 1) (car 5)"),
+    "chez is wrong": ("chez", "(display"),
+    "chez runs": ("chez", '(system "env | sort; ls /proc/self/fd; kill -l") (define (f n) (if (= n 0) 0 (+ 1 (f (- n 1))))) (display (f 1000000)) (collect) (exit 3)'),
+    "prolog names": ("prolog", ":- initialization(main). main :- current_prolog_flag(argv, A), current_prolog_flag(pid, P), working_directory(D, D), print([A, P, D]), shell('env | sort; ls /proc/self/fd'), halt(4)."),
+    "prolog fails": ("prolog", ":- initialization(main). main :- X is 1/0, writeln(X)."),
+    "prolog is wrong": ("prolog", "foo("),
+    "prolog loads": ("prolog", ":- use_module(library(clpfd)). :- X #> 3, X #< 5, writeln(X), thread_create(writeln(a), T), thread_join(T), findall(I, thread_property(I, status(_)), L), writeln(L)."),
+    "hugs names": ("hugs", 'import System.Environment\nmain = getArgs >>= print >> getProgName >>= print >> getEnv "HOME" >>= print >> getEnv "LD_PRELOAD" >>= print'),
+    "hugs exits": ("hugs", "import System.Exit\nimport System.Cmd\nmain = system \"ls /proc/self/fd\" >> exitWith (ExitFailure 3)"),
+    "hugs fails": ("hugs", "main = print (head [])"),
+    "hugs is wrong": ("hugs", "main = x"),
     "php streams": ("php", "<?php fwrite(STDERR, 'err'); echo stream_get_contents(STDIN), posix_isatty(STDIN) ? 1 : 0;"),
 }
 
@@ -220,6 +235,9 @@ def test_input_is_read(farm):
     assert both(farm, "python", code, stdin="one\ntwo\nthree")["stdout"].startswith("'one' 'two\\n' 'three'")
     assert "EOFError" in both(farm, "python", "input()")["stderr"]
     both(farm, "perl", "print while <STDIN>; print eof(STDIN)", stdin="a\nb")
+    both(farm, "chez", "(display (list (read) (get-line (current-input-port)) (read)))", stdin="(a b) c\n")
+    both(farm, "prolog", ":- read(X), read(Y), writeln(X-Y).", stdin="a(B). c.")
+    both(farm, "hugs", "main = interact reverse", stdin="ab\ncd")
     both(farm, "php", "<?php while (($l = fgets(STDIN)) !== false) echo strrev($l);", stdin="ab\ncd")
 
 
@@ -243,6 +261,7 @@ def test_random_numbers_differ_between_jobs(farm):
     programs = {
         "python": "import sys\nassert 'random' not in sys.modules\nimport random, uuid, secrets, os, tempfile\nprint(random.random(), uuid.uuid4(), secrets.token_hex(8), os.urandom(4).hex(), tempfile.mktemp())",
         "perl": "print rand",
+        "prolog": ":- random(X), writeln(X).",
         "php": "<?php echo mt_rand(), ' ', rand(), ' ', lcg_value(), ' ', uniqid('', true), ' ', random_int(0, 1 << 40), ' ', array_rand(range(0, 9999));",
     }
     for name, code in programs.items():
