@@ -42,7 +42,7 @@ class BothWays(Farm):
     def waiting(self):
         """Pids of interpreters that wait for their job: {command's language or name: [pid]}."""
         found = []
-        for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("s*/cgroup.procs"):
+        for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("n*/cgroup.procs"):
             try:
                 found += [pid for pid in map(int, procs.read_text().split()) if waits(pid)]
             except OSError:
@@ -213,7 +213,7 @@ def test_nothing_is_open_but_what_a_start_opens(farm):
         maps = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
         assert b"LD_PRELOAD" not in maps
         group = next(line.split("/")[-1] for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines() if ":pids:" in line)
-        assert len(pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}/{group}/cgroup.procs").read_text().split()) == 2
+        assert len(pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}/{group}/cgroup.procs").read_text().split()) == 3  # it, its init, and the nest's
 
 
 def test_a_compiler_leaves_nothing(farm):
