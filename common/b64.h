@@ -10,6 +10,8 @@ struct buf;
 size_t b64_encoded_len(size_t n);
 /* Standard alphabet, padded, no line breaks.  Caller frees. */
 char *b64_encode(const void *p, size_t n);
+/* To b64_encoded_len(n) bytes and a NUL. */
+void b64_encode_to(char *to, const void *p, size_t n);
 
 /*
  * Decodes standard base64; white space anywhere is skipped (shell clients send

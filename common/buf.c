@@ -24,8 +24,7 @@ buf_done(struct buf *b)
 	buf_init(b, b->cap);
 }
 
-/* Make room for n more bytes and the NUL. */
-static int
+int
 buf_reserve(struct buf *b, size_t n)
 {
 	size_t want, alloc;
@@ -48,6 +47,14 @@ buf_reserve(struct buf *b, size_t n)
 	return 0;
 }
 
+void
+buf_grew(struct buf *b, size_t n)
+{
+	assert(b->len + n < b->alloc);
+	b->len += n;
+	b->data[b->len] = '\0';
+}
+
 int
 buf_add(struct buf *b, const void *p, size_t n)
 {
@@ -57,8 +64,7 @@ buf_add(struct buf *b, const void *p, size_t n)
 		return r;
 	if (n > 0)
 		memcpy(b->data + b->len, p, n);
-	b->len += n;
-	b->data[b->len] = '\0';
+	buf_grew(b, n);
 	return 0;
 }
 

@@ -25,6 +25,9 @@ int buf_adds(struct buf *b, const char *s) must_check;
 int buf_addf(struct buf *b, const char *fmt, ...) printf_like(2, 3) must_check;
 /* Adds what fits; returns how many of the n bytes that was (all, or fewer). */
 size_t buf_add_some(struct buf *b, const void *p, size_t n);
+/* Room for n more bytes at data + len; who wrote some there says buf_grew(). */
+int buf_reserve(struct buf *b, size_t n) must_check;
+void buf_grew(struct buf *b, size_t n);
 void buf_clear(struct buf *b);
 void buf_consume(struct buf *b, size_t n);
 /* The bytes become the caller's (free()); the buffer is empty again. */

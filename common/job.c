@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "json.h"
 #include "mem.h"
+#include "out.h"
 #include "utf8.h"
 
 enum { FILE_NAME_MAX = 256, FILE_PART_MAX = 255 };
@@ -161,84 +162,76 @@ job_spec_add_file(struct job_spec *s, const char *name, const void *p, size_t n)
 	add_file(&s->files, &s->n_files, name, p, n);
 }
 
-/* Text as text; bytes that JSON cannot hold as base64 under name_base64. */
+/* Beside the text, or in its place, the bytes that JSON cannot hold. */
 static void
-set_bytes(json_t *obj, const char *name, const struct job_bytes *b)
+out_bytes_base64(struct out *o, const char *name, const struct job_bytes *b)
 {
-	auto_free char *text = NULL;
 	char long_name[32];
 
-	if (utf8_valid(b->data, b->len)) {
-		json_set_text(obj, name, b->data, b->len);
-		return;
-	}
 	(void)snprintf(long_name, sizeof(long_name), "%s_base64", name);
-	text = b64_encode(b->data, b->len);
-	json_set_str(obj, long_name, text);
+	out_base64(o, long_name, b->data, b->len);
 }
 
 static void
-set_new(json_t *obj, const char *name, json_t *v)
+out_bytes(struct out *o, const char *name, const struct job_bytes *b)
 {
-	if (!v || json_object_set_new(obj, name, v) < 0)
-		abort();
+	if (utf8_valid(b->data, b->len))
+		out_text(o, name, b->data, b->len);
+	else
+		out_bytes_base64(o, name, b);
 }
 
-static json_t *
-files_encode(const struct job_file *files, size_t n)
+static void
+out_files(
+    struct out *o, const char *name, const struct job_file *files, size_t n)
 {
-	json_t *list = json_array();
-
+	out_open(o, name, '[');
 	for (size_t i = 0; i < n; i++) {
-		json_t *f = json_object();
-		auto_free char *text = b64_encode(
-		    files[i].content.data, files[i].content.len);
+		const struct job_bytes *b = &files[i].content;
 
-		json_set_str(f, "filename", files[i].name);
-		set_new(f, "content_base64", json_string_nocheck(text));
-		if (json_array_append_new(list, f) < 0)
-			abort();
+		out_open(o, NULL, '{');
+		out_str(o, "filename", files[i].name);
+		out_base64(o, "content_base64", b->data, b->len);
+		out_close(o, '}');
 	}
-	return list;
+	out_close(o, ']');
 }
 
 /* Bytes that are no text become U+FFFD: a client must not stop the gateway. */
 static void
-add_text(json_t *list, const char *s)
+out_lists(struct out *o, const struct job_spec *s)
 {
-	auto_buf struct buf clean = { .cap = SIZE_MAX / 4 };
-
-	if (utf8_sanitize(s, strlen(s), &clean) < 0 ||
-	    json_array_append_new(list,
-		json_stringn_nocheck(clean.data ? clean.data : "", clean.len)) <
-		0)
-		abort();
+	out_open(o, "args", '[');
+	for (size_t i = 0; i < s->n_args; i++)
+		out_str(o, NULL, s->args[i]);
+	out_close(o, ']');
+	out_open(o, "env", '{');
+	for (size_t i = 0; i < s->n_env; i++)
+		out_str(o, s->env[i].name, s->env[i].value);
+	out_close(o, '}');
+	out_files(o, "files", s->files, s->n_files);
 }
 
 char *
 job_spec_encode(const struct job_spec *s)
 {
-	json_auto_t *o = json_object();
-	json_t *args = json_array(), *env = json_object();
+	struct out o;
 
-	for (size_t i = 0; i < s->n_args; i++)
-		add_text(args, s->args[i]);
-	for (size_t i = 0; i < s->n_env; i++)
-		json_set_str(env, s->env[i].name, s->env[i].value);
-	json_set_str(o, "language", s->language);
-	json_set_str(o, "network_mode", s->network_mode);
-	set_bytes(o, "code", &s->code);
+	out_init(&o);
+	out_open(&o, NULL, '{');
+	out_str(&o, "language", s->language);
+	out_str(&o, "network_mode", s->network_mode);
+	out_bytes(&o, "code", &s->code);
 	if (s->input.data)
-		set_bytes(o, "stdin", &s->input);
-	set_new(o, "args", args);
-	set_new(o, "env", env);
-	set_new(o, "files", files_encode(s->files, s->n_files));
-	json_set_int(o, "ttl", s->ttl);
-	json_set_int(o, "cpu_limit", s->cpu_limit);
-	json_set_int(o, "vcpu", s->vcpu);
-	json_set_int(o, "memory_mb", s->memory_mb);
-	json_set_bool(o, "return_artifact", s->return_artifact);
-	return json_text(o);
+		out_bytes(&o, "stdin", &s->input);
+	out_lists(&o, s);
+	out_int(&o, "ttl", s->ttl);
+	out_int(&o, "cpu_limit", s->cpu_limit);
+	out_int(&o, "vcpu", s->vcpu);
+	out_int(&o, "memory_mb", s->memory_mb);
+	out_bool(&o, "return_artifact", s->return_artifact);
+	out_close(&o, '}');
+	return out_steal(&o, NULL);
 }
 
 static int
@@ -430,66 +423,70 @@ job_result_last(const struct job_result *r)
 	return r->run.ran || !r->compile.ran ? &r->run : &r->compile;
 }
 
-static json_t *
-step_encode(const struct job_step *s)
+static void
+out_step(struct out *o, const char *name, const struct job_step *s,
+    const struct job_bytes *text)
 {
-	json_t *o = json_object();
-
-	json_set_str(o, "end_reason", job_reason_name(s->reason));
-	json_set_int(o, "exit_code", s->exit_code);
+	out_open(o, name, '{');
+	out_str(o, "end_reason", job_reason_name(s->reason));
+	out_int(o, "exit_code", s->exit_code);
 	if (s->signal)
-		json_set_int(o, "signal", s->signal);
-	json_set_int(o, "wall_ms", s->wall_us / 1000);
-	json_set_int(o, "cpu_ms", s->cpu_us / 1000);
-	json_set_int(o, "memory_bytes", s->memory_peak);
-	return o;
+		out_int(o, "signal", s->signal);
+	out_int(o, "wall_ms", s->wall_us / 1000);
+	out_int(o, "cpu_ms", s->cpu_us / 1000);
+	out_int(o, "memory_bytes", s->memory_peak);
+	if (text && text->len > 0)
+		out_text(o, "output", text->data, text->len);
+	out_close(o, '}');
 }
 
 /* Text for everyone; the exact bytes too when they are not text. */
 static void
-set_stream(json_t *o, const char *name, const struct job_bytes *b)
+out_stream(struct out *o, const char *name, const struct job_bytes *b)
 {
-	const char *data = b->data ? b->data : "";
+	out_text(o, name, b->data, b->len);
+	if (!utf8_valid(b->data, b->len))
+		out_bytes_base64(o, name, b);
+}
 
-	json_set_text(o, name, data, b->len);
-	if (!utf8_valid(data, b->len))
-		set_bytes(o, name, b);
+static void
+out_streams(struct out *o, const struct job_result *r)
+{
+	const struct job_step *last = job_result_last(r);
+
+	out_stream(o, "stdout", &r->out);
+	out_stream(o, "stderr", &r->err);
+	out_int(o, "exit_code", last->exit_code);
+	if (last->signal)
+		out_int(o, "signal", last->signal);
+	out_str(o, "end_reason", job_reason_name(last->reason));
+	out_int(o, "stdout_bytes", (long long)r->out_total);
+	out_int(o, "stderr_bytes", (long long)r->err_total);
+	out_bool(o, "stdout_truncated", r->out_total > r->out.len);
+	out_bool(o, "stderr_truncated", r->err_total > r->err.len);
+	out_int(o, "wall_ms", last->wall_us / 1000);
+	out_int(o, "cpu_ms", last->cpu_us / 1000);
+	out_int(o, "memory_bytes", last->memory_peak);
 }
 
 char *
 job_result_encode(const struct job_result *r)
 {
-	json_auto_t *o = json_object();
-	const struct job_step *last = job_result_last(r);
+	struct out o;
 
-	set_stream(o, "stdout", &r->out);
-	set_stream(o, "stderr", &r->err);
-	json_set_int(o, "exit_code", last->exit_code);
-	if (last->signal)
-		json_set_int(o, "signal", last->signal);
-	json_set_str(o, "end_reason", job_reason_name(last->reason));
-	json_set_int(o, "stdout_bytes", (long long)r->out_total);
-	json_set_int(o, "stderr_bytes", (long long)r->err_total);
-	json_set_bool(o, "stdout_truncated", r->out_total > r->out.len);
-	json_set_bool(o, "stderr_truncated", r->err_total > r->err.len);
-	json_set_int(o, "wall_ms", last->wall_us / 1000);
-	json_set_int(o, "cpu_ms", last->cpu_us / 1000);
-	json_set_int(o, "memory_bytes", last->memory_peak);
-	json_set_int(o, "total_time_ms", r->total_us / 1000);
-	set_new(o, "artifacts", files_encode(r->artifacts, r->n_artifacts));
+	out_init(&o);
+	out_open(&o, NULL, '{');
+	out_streams(&o, r);
+	out_int(&o, "total_time_ms", r->total_us / 1000);
+	out_files(&o, "artifacts", r->artifacts, r->n_artifacts);
 	if (r->artifacts_truncated)
-		json_set_bool(o, "artifacts_truncated", true);
-	if (r->compile.ran) {
-		json_t *c = step_encode(&r->compile);
-
-		if (r->compile_text.len > 0)
-			json_set_text(c, "output", r->compile_text.data,
-			    r->compile_text.len);
-		set_new(o, "compile", c);
-	}
+		out_bool(&o, "artifacts_truncated", true);
+	if (r->compile.ran)
+		out_step(&o, "compile", &r->compile, &r->compile_text);
 	if (r->run.ran)
-		set_new(o, "run", step_encode(&r->run));
+		out_step(&o, "run", &r->run, NULL);
 	if (r->layers)
-		json_set_str(o, "isolation", r->layers);
-	return json_text(o);
+		out_str(&o, "isolation", r->layers);
+	out_close(&o, '}');
+	return out_steal(&o, NULL);
 }

@@ -13,10 +13,13 @@
 json_t *
 json_parse(const char *text, size_t len, struct err *err)
 {
+	json_t *v = json_read(text, len);
 	json_error_t why;
-	json_t *v = json_loadb(text, len,
-	    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
 
+	if (v)
+		return v;
+	v = json_loadb(text, len,
+	    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
 	if (!v)
 		(void)err_set(err, ERR_INVALID, 0,
 		    "not valid JSON at line %d, column %d: %s", why.line,

@@ -11,6 +11,8 @@
  * line and column.  NULL on failure; else the caller owns the value.
  */
 json_t *json_parse(const char *text, size_t len, struct err *err);
+/* The same of what is plain and right; NULL: ask json_parse(). */
+json_t *json_read(const char *text, size_t len);
 json_t *json_parse_file(const char *path, size_t max, struct err *err);
 
 /* Compact text, keys in the order they were set.  Caller frees. */

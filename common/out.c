@@ -5,9 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "b64.h"
 #include "cleanup.h"
 #include "json.h"
+#include "plain.h"
 #include "utf8.h"
+
+enum {
+	ESCAPE_MAX = 6,   /* of one byte */
+	PIECE = 16 << 10, /* of text, for which room is made at once */
+};
 
 void
 out_init(struct out *o)
@@ -35,7 +42,76 @@ add(struct out *o, const char *s, size_t n)
 		abort();
 }
 
-/* Names are ours, and literals. */
+/* The escape of c, at most ESCAPE_MAX bytes; the end of it. */
+static char *
+put_escaped(char *to, unsigned char c, bool last)
+{
+	static const char letters[] = {
+		['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'
+	};
+	static const char hex[] = "0123456789abcdef";
+
+	*to++ = '\\';
+	if (c < sizeof(letters) && letters[c] && !(c == '\\' && last)) {
+		*to++ = letters[c];
+		return to;
+	}
+	to = mempcpy(to, "u00", 3);
+	*to++ = hex[c >> 4];
+	*to++ = hex[c & 15];
+	return to;
+}
+
+/*
+ * Writes what stands for the first bytes of s, up to `most` of them or a few
+ * more, where a character goes on; how many those were.  There is room for
+ * ESCAPE_MAX bytes for each.  last: nothing follows s in this string.
+ */
+static size_t
+put_text(char **to, const char *s, size_t n, size_t most, bool last)
+{
+	size_t i = 0;
+
+	while (i < most) {
+		size_t plain = plain_copy(*to, s + i, most - i), len;
+		unsigned char c;
+
+		*to += plain;
+		i += plain;
+		if (i == most)
+			break;
+		c = (unsigned char)s[i];
+		if (c < 0x80) {
+			*to = put_escaped(*to, c, last && i + 1 == n);
+			i++;
+			continue;
+		}
+		len = utf8_wide_run(s + i, n - i, most - i);
+		*to = len > 0 ? mempcpy(*to, s + i, len)
+			      : mempcpy(*to, "\xef\xbf\xbd", 3);
+		i += len > 0 ? len : 1;
+	}
+	return i;
+}
+
+static void
+add_text(struct out *o, const char *s, size_t n, bool last)
+{
+	while (n > 0) {
+		size_t most = n < PIECE ? n : PIECE, used;
+		char *from, *to;
+
+		/* A character is not longer than the escapes of its bytes. */
+		if (buf_reserve(&o->text, (most + 3) * ESCAPE_MAX) < 0)
+			abort();
+		from = to = o->text.data + o->text.len;
+		used = put_text(&to, s, n, most, last);
+		buf_grew(&o->text, (size_t)(to - from));
+		s += used;
+		n -= used;
+	}
+}
+
 static void
 begin(struct out *o, const char *name)
 {
@@ -45,7 +121,7 @@ begin(struct out *o, const char *name)
 	if (!name)
 		return;
 	add(o, "\"", 1);
-	add(o, name, strlen(name));
+	add_text(o, name, strlen(name), true);
 	add(o, "\":", 2);
 }
 
@@ -62,54 +138,6 @@ out_close(struct out *o, char bracket)
 {
 	add(o, &bracket, 1);
 	o->comma = true;
-}
-
-static void
-add_escaped(struct out *o, unsigned char c, bool last)
-{
-	static const char letters[] = {
-		['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'
-	};
-	char text[8];
-	int n;
-
-	if (c < sizeof(letters) && letters[c] && !(c == '\\' && last))
-		n = snprintf(text, sizeof(text), "\\%c", letters[c]);
-	else
-		n = snprintf(text, sizeof(text), "\\u%04x", c);
-	add(o, text, (size_t)n);
-}
-
-/* last: nothing follows in this string. */
-static void
-add_valid(struct out *o, const char *s, size_t n, bool last)
-{
-	size_t from = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c >= 0x20 && c != '"' && c != '\\')
-			continue;
-		add(o, s + from, i - from);
-		add_escaped(o, c, last && i + 1 == n);
-		from = i + 1;
-	}
-	add(o, s + from, n - from);
-}
-
-static void
-add_text(struct out *o, const char *s, size_t n, bool last)
-{
-	auto_buf struct buf clean = { .cap = SIZE_MAX / 4 };
-
-	if (utf8_valid(s, n)) {
-		add_valid(o, s, n, last);
-		return;
-	}
-	if (utf8_sanitize(s, n, &clean) < 0)
-		abort();
-	add_valid(o, clean.data, clean.len, last);
 }
 
 void
@@ -153,19 +181,74 @@ out_bool(struct out *o, const char *name, bool v)
 }
 
 void
+out_base64(struct out *o, const char *name, const void *p, size_t n)
+{
+	size_t len = b64_encoded_len(n);
+
+	begin(o, name);
+	add(o, "\"", 1);
+	if (buf_reserve(&o->text, len) < 0)
+		abort();
+	b64_encode_to(o->text.data + o->text.len, p, n);
+	buf_grew(&o->text, len);
+	add(o, "\"", 1);
+}
+
+static void
+out_list(struct out *o, const char *name, const json_t *list)
+{
+	out_open(o, name, '[');
+	for (size_t i = 0; i < json_array_size(list); i++)
+		out_value(o, NULL, json_array_get(list, i));
+	out_close(o, ']');
+}
+
+static void
+out_object(struct out *o, const char *name, const json_t *obj)
+{
+	const char *key;
+	json_t *v;
+
+	out_open(o, name, '{');
+	/* It only asks for a pointer that is not const. */
+	json_object_foreach ((json_t *)(uintptr_t)obj, key, v)
+		out_value(o, key, v);
+	out_close(o, '}');
+}
+
+/* A number with a fraction, or null. */
+static void
+out_rest(struct out *o, const char *name, const json_t *v)
+{
+	auto_free char *text = json_text(v);
+
+	begin(o, name);
+	add(o, text, strlen(text));
+}
+
+void
 out_value(struct out *o, const char *name, const json_t *v)
 {
-	auto_free char *text = NULL;
-
-	if (json_is_string(v)) {
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		out_object(o, name, v);
+		break;
+	case JSON_ARRAY:
+		out_list(o, name, v);
+		break;
+	case JSON_STRING:
 		out_text(o, name, json_string_value(v), json_string_length(v));
-	} else if (json_is_integer(v)) {
+		break;
+	case JSON_INTEGER:
 		out_int(o, name, json_integer_value(v));
-	} else if (json_is_boolean(v)) {
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
 		out_bool(o, name, json_is_true(v));
-	} else {
-		text = json_text(v);
-		begin(o, name);
-		add(o, text, strlen(text));
+		break;
+	case JSON_REAL:
+	case JSON_NULL:
+		out_rest(o, name, v);
+		break;
 	}
 }

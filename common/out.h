@@ -3,7 +3,8 @@
  * out.h - JSON written straight into a buffer.
  *
  * Jobs are read far more often than anything else, and a tree of values that is
- * built only to be printed cost more than all else in that call.  Text comes
+ * built only to be printed cost more than all else in that call; of a job that
+ * prints megabytes it cost most of its time.  Text comes
  * out as clients that search instead of parsing want it: compact, raw UTF-8
  * (U+FFFD for bytes that are not), control characters other than \n \r \t as
  * \u00xx, and a backslash at the end of a string as \u005c.
@@ -31,6 +32,7 @@ void out_text(struct out *o, const char *name, const char *s, size_t n);
 void out_str(struct out *o, const char *name, const char *s);
 void out_int(struct out *o, const char *name, long long v);
 void out_bool(struct out *o, const char *name, bool v);
+void out_base64(struct out *o, const char *name, const void *p, size_t n);
 void out_value(struct out *o, const char *name, const json_t *v);
 /* Two texts as one string. */
 void out_joined(struct out *o, const char *name, const char *a, size_t n_a,

@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "buf.h"
+#include "plain.h"
 
-/* Bytes of the valid sequence at s, or 0. */
+/* Bytes of the valid sequence at s, or 0; ASCII is none here. */
 static size_t
 sequence_len(const unsigned char *s, size_t n)
 {
@@ -12,8 +13,6 @@ sequence_len(const unsigned char *s, size_t n)
 	unsigned char c = s[0];
 	size_t len;
 
-	if (c < 0x80)
-		return 1;
 	if (c < 0xc2 || c > 0xf4)
 		return 0;
 	len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
@@ -31,6 +30,21 @@ sequence_len(const unsigned char *s, size_t n)
 	return len;
 }
 
+size_t
+utf8_wide_run(const char *s, size_t n, size_t most)
+{
+	size_t i = 0;
+
+	while (i < most) {
+		size_t len = sequence_len((const unsigned char *)s + i, n - i);
+
+		if (len == 0)
+			break;
+		i += len;
+	}
+	return i;
+}
+
 /* Length of the valid run that s starts with. */
 static size_t
 valid_run(const char *s, size_t n)
@@ -38,8 +52,10 @@ valid_run(const char *s, size_t n)
 	size_t i = 0;
 
 	while (i < n) {
-		size_t len = sequence_len((const unsigned char *)s + i, n - i);
+		size_t len = ascii_run(s + i, n - i);
 
+		if (len == 0)
+			len = utf8_wide_run(s + i, n - i, n - i);
 		if (len == 0)
 			break;
 		i += len;
