@@ -3,12 +3,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <hiredis/async.h>
+#include <hiredis/sds.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
@@ -50,6 +53,7 @@ struct link {
 	uv_poll_t poll;
 	struct store *store;
 	redisAsyncContext *redis; /* NULL: gone, to be closed */
+	size_t sent;              /* of its buffer, and still in front there */
 	bool writing;             /* hiredis is at it */
 	bool full;                /* waits for room */
 };
@@ -402,9 +406,45 @@ store_subscribe(
 
 /* ---- the connection on the loop ---- */
 
+static void on_link(uv_poll_t *p, int status, int events);
+
+/*
+ * Instead of hiredis, which moves the rest of its buffer to the front after
+ * each piece that the socket took: of a payload of megabytes that is the square
+ * of its size.  False: there is more to send.
+ */
+static bool
+send_some(struct link *l)
+{
+	redisContext *c = &l->redis->c;
+	size_t len = sdslen(c->obuf);
+	ssize_t n;
+
+	if (len == 0 || !(c->flags & REDIS_CONNECTED))
+		return true;
+	n = write(c->fd, c->obuf + l->sent, len - l->sent);
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		/* hiredis finds the end when it reads. */
+		(void)shutdown(c->fd, SHUT_RDWR);
+	if (n > 0)
+		l->sent += (size_t)n;
+	if (l->sent < len)
+		return false;
+	sdsfree(c->obuf);
+	c->obuf = sdsempty();
+	l->sent = 0;
+	return true;
+}
+
 static void
 link_write(struct link *l)
 {
+	if (!send_some(l)) {
+		l->full = true;
+		(void)uv_poll_start(
+		    &l->poll, UV_READABLE | UV_WRITABLE, on_link);
+		return;
+	}
 	l->writing = true;
 	redisAsyncHandleWrite(l->redis); /* and it may be gone */
 	l->writing = false;
