@@ -89,6 +89,17 @@ job_bytes_set(struct job_bytes *b, const void *p, size_t n)
 	b->len = n;
 }
 
+void
+job_bytes_take(struct job_bytes *b, struct buf *from)
+{
+	if (!from->data) {
+		job_bytes_set(b, "", 0);
+		return;
+	}
+	free(b->data);
+	b->data = buf_steal(from, &b->len);
+}
+
 struct job_spec *
 job_spec_new(void)
 {
@@ -146,20 +157,30 @@ job_spec_add_env(struct job_spec *s, const char *name, const char *value)
 
 static void
 add_file(struct job_file **files, size_t *n_files, const char *name,
-    const void *p, size_t n)
+    struct buf *content)
 {
 	struct job_file *f;
 
 	*files = xreallocarray(*files, *n_files + 1, sizeof(**files));
 	f = &(*files)[(*n_files)++];
 	*f = (struct job_file){ .name = xstrdup(name) };
-	job_bytes_set(&f->content, p, n);
+	job_bytes_take(&f->content, content);
 }
 
 void
-job_spec_add_file(struct job_spec *s, const char *name, const void *p, size_t n)
+job_spec_add_file(struct job_spec *s, const char *name, struct buf *content)
 {
-	add_file(&s->files, &s->n_files, name, p, n);
+	add_file(&s->files, &s->n_files, name, content);
+}
+
+void
+job_spec_drop_files(struct job_spec *s)
+{
+	files_free(s->files, s->n_files);
+	s->files = NULL;
+	s->n_files = 0;
+	free(s->code.data);
+	s->code = (struct job_bytes){ .data = NULL };
 }
 
 /* Beside the text, or in its place, the bytes that JSON cannot hold. */
@@ -254,7 +275,7 @@ get_bytes(const json_t *o, const char *name, struct job_bytes *ret_bytes,
 		return r;
 	if (b64_decode(text, n, &raw, err) < 0)
 		return err_wrap(err, "`%s`", long_name);
-	job_bytes_set(ret_bytes, raw.data, raw.len);
+	job_bytes_take(ret_bytes, &raw);
 	return 0;
 }
 
@@ -314,7 +335,7 @@ get_lists(struct job_spec *s, const json_t *o, struct err *err)
 			    err, ERR_INVALID, 0, "job record: files");
 		if (b64_decode(text, n, &raw, err) < 0)
 			return -1;
-		job_spec_add_file(s, name, raw.data, raw.len);
+		job_spec_add_file(s, name, &raw);
 	}
 	return 0;
 }
@@ -412,9 +433,9 @@ job_result_done(struct job_result *r)
 
 void
 job_result_add_artifact(
-    struct job_result *r, const char *name, const void *p, size_t n)
+    struct job_result *r, const char *name, struct buf *content)
 {
-	add_file(&r->artifacts, &r->n_artifacts, name, p, n);
+	add_file(&r->artifacts, &r->n_artifacts, name, content);
 }
 
 const struct job_step *

@@ -13,6 +13,8 @@
 
 #include "err.h"
 
+struct buf;
+
 enum job_state {
 #define STATE(name, final, doc) JOB_##name,
 #include "job_states.def"
@@ -74,10 +76,15 @@ struct job_spec *job_spec_new(void);
 void job_spec_free(struct job_spec *s);
 /* Copies. */
 void job_bytes_set(struct job_bytes *b, const void *p, size_t n);
+/* The buffer's bytes become b's, without a copy. */
+void job_bytes_take(struct job_bytes *b, struct buf *from);
 void job_spec_add_arg(struct job_spec *s, const char *arg);
 void job_spec_add_env(struct job_spec *s, const char *name, const char *value);
-void job_spec_add_file(
-    struct job_spec *s, const char *name, const void *p, size_t n);
+/* Takes what is in content. */
+void
+job_spec_add_file(struct job_spec *s, const char *name, struct buf *content);
+/* What the sandbox has by now is needed here no more. */
+void job_spec_drop_files(struct job_spec *s);
 /* Caller frees the text. */
 char *job_spec_encode(const struct job_spec *s);
 /* ERR_INVALID for anything job_spec_encode() would not have written. */
@@ -117,8 +124,9 @@ struct job_result {
 };
 
 void job_result_done(struct job_result *r);
+/* Takes what is in content. */
 void job_result_add_artifact(
-    struct job_result *r, const char *name, const void *p, size_t n);
+    struct job_result *r, const char *name, struct buf *content);
 /* The step that decided the job: compile when it failed, else run. */
 const struct job_step *job_result_last(const struct job_result *r);
 /* Caller frees the text. */

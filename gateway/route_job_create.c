@@ -37,9 +37,10 @@ DEFINE_CLEANUP(job_spec, job_spec_free)
 struct create {
 	struct job_call call; /* first: the request's call is this */
 	struct request *req;
-	bool run;                /* language from the code */
-	bool async;              /* answer with the id */
-	const char *idempotency; /* borrowed header, or "" */
+	bool run;                      /* language from the code */
+	bool async;                    /* answer with the id */
+	const char *idempotency;       /* borrowed header, or "" */
+	char hash[SECRET_SIG_LEN + 1]; /* of the request, or "" */
 	char class[96];
 	const char *detected; /* borrowed from the registry, or "" */
 	const struct lang *lang;
@@ -232,27 +233,23 @@ request_hash(const struct request *req, char ret_hex[SECRET_SIG_LEN + 1])
 }
 
 static void
-enqueue(struct create *c, const struct job_spec *s)
+enqueue(struct create *c, const char *spec)
 {
 	struct request *req = c->req;
 	struct gateway *gw = req->gw;
 	const struct key *k = &req->key->key;
-	auto_free char *spec = job_spec_encode(s);
-	char num[5][24], hash[SECRET_SIG_LEN + 1] = "";
+	char num[5][24];
 	const long long values[5] = { k->rate > 0 ? k->rate : 1, k->burst,
 		k->concurrency, k->queue,
 		(long long)gw->set.job_result_seconds * MS };
 
 	FAULT(gateway_enqueuing);
-	if (*c->idempotency)
-		request_hash(req, hash);
 	for (size_t i = 0; i < ARRAY_LEN(values); i++)
 		(void)snprintf(num[i], sizeof(num[i]), "%lld", values[i]);
 	store_eval_str(gw->store, STORE_enqueue, on_enqueued, c, c->call.id,
-	    k->public_key, c->class, s->language, s->network_mode, spec, num[0],
-	    num[1], num[2], num[3], c->idempotency, hash, num[4],
+	    k->public_key, c->class, c->lang->name, c->network_mode, spec,
+	    num[0], num[1], num[2], num[3], c->idempotency, c->hash, num[4],
 	    c->async ? "" : gw->id, c->detected, NULL);
-	request_drop_body(req);
 }
 
 /* ---- the request ---- */
@@ -336,12 +333,17 @@ rules_of(const struct gateway *gw, const struct farm_view *view)
 	};
 }
 
+/* Of a large job one copy at a time is left behind, as soon as it can be. */
 static void
-create_job(struct create *c, const struct job_spec *s)
+create_job(struct create *c, struct job_spec *s)
 {
 	struct gateway *gw = c->req->gw;
+	auto_free char *text = NULL;
 	char id[ID_MAX];
 
+	if (*c->idempotency)
+		request_hash(c->req, c->hash);
+	request_drop_body(c->req);
 	c->lang = lang_find(gw->langs, s->language);
 	c->detected = c->run ? c->lang->name : "";
 	(void)snprintf(
@@ -351,7 +353,9 @@ create_job(struct create *c, const struct job_spec *s)
 	id_new_job(id);
 	job_call_init(&c->call, c->req, id, VIEW_FLAT,
 	    c->async ? 0 : (int64_t)gw->set.gateway_hold_seconds * MS);
-	enqueue(c, s);
+	text = job_spec_encode(s);
+	job_spec_drop_files(s);
+	enqueue(c, text);
 }
 
 static void

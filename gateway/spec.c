@@ -243,7 +243,7 @@ read_stdin_base64(struct spec_in *in, struct job_spec *s, struct err *err)
 		return err->code == ERR_TOO_BIG
 			   ? over_kib(err, "stdin_base64", max)
 			   : err_wrap(err, "`stdin_base64`");
-	job_bytes_set(&s->input, raw.data, raw.len);
+	job_bytes_take(&s->input, &raw);
 	return 0;
 }
 
@@ -446,7 +446,7 @@ add_file(struct spec_in *in, struct job_spec *s, size_t i, size_t *total,
 		return err_set(err, ERR_TOO_BIG, 0,
 		    "together the files are larger than %ld KiB: send less",
 		    set->gateway_max_files_kb);
-	job_spec_add_file(s, name, raw.data, raw.len);
+	job_spec_add_file(s, name, &raw);
 	return 0;
 }
 

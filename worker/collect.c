@@ -47,21 +47,23 @@ void
 collect_file(struct task *t, struct box_event *e)
 {
 	auto_close int fd = steal_fd(&e->fd);
-	auto_free char *data = NULL;
-	size_t most = (size_t)t->worker->settings.job_artifacts, len = 0;
+	size_t most = (size_t)t->worker->settings.job_artifacts;
+	auto_buf struct buf data = { .cap = e->size };
 
 	FAULT(worker_collecting);
 	if (t->result.n_artifacts >= most || e->size > bytes_left(t)) {
 		t->result.artifacts_truncated = true;
 		return;
 	}
-	data = xmalloc(e->size + 1);
-	while (len < e->size) {
-		ssize_t n = pread(fd, data + len, e->size - len, (off_t)len);
+	if (buf_reserve(&data, e->size) < 0)
+		abort();
+	while (data.len < e->size) {
+		ssize_t n = pread(fd, data.data + data.len, e->size - data.len,
+		    (off_t)data.len);
 
 		if (n <= 0)
 			break;
-		len += (size_t)n;
+		buf_grew(&data, (size_t)n);
 	}
-	job_result_add_artifact(&t->result, e->name, data, len);
+	job_result_add_artifact(&t->result, e->name, &data);
 }

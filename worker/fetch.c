@@ -48,7 +48,8 @@ struct report {
 	struct worker *worker;
 	char id[64], lease[96], ttl[24];
 	const char *status, *reason;
-	struct job_result result; /* owned */
+	struct job_result result; /* owned; until it is encoded */
+	char *message;            /* owned: the result's */
 	char *text;               /* owned: the result as JSON */
 	int64_t backoff_ms;
 	bool has_place; /* among the jobs that we have room for */
@@ -63,7 +64,7 @@ on_report_closed(uv_handle_t *h)
 	if (r->has_place)
 		w->n_tasks--;
 	w->n_reports--;
-	job_result_done(&r->result);
+	free(r->message);
 	free(r->text);
 	free(r);
 	fetch_more(w);
@@ -107,8 +108,8 @@ report_send(struct report *r)
 {
 	FAULT(worker_reporting);
 	store_eval_str(r->worker->store, STORE_finish, on_reported, r, r->id,
-	    r->lease, r->status, r->reason,
-	    r->result.message ? r->result.message : "", r->text, r->ttl, NULL);
+	    r->lease, r->status, r->reason, r->message ? r->message : "",
+	    r->text, r->ttl, NULL);
 	if (r->has_place)
 		r->worker->n_tasks--;
 	r->has_place = false;
@@ -145,6 +146,8 @@ encode(uv_work_t *work)
 
 	FAULT(worker_encoding);
 	r->text = job_result_encode(&r->result);
+	r->message = steal_ptr(&r->result.message);
+	job_result_done(&r->result);
 }
 
 static void

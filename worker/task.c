@@ -185,19 +185,12 @@ record_step(struct task *t)
 	}
 }
 
-static void
-take_bytes(struct job_bytes *dst, struct buf *src)
-{
-	free(dst->data);
-	dst->data = buf_steal(src, &dst->len);
-}
-
 /* What the program wrote becomes the result's. */
 static void
 take_output(struct task *t)
 {
-	take_bytes(&t->result.out, &t->out.kept);
-	take_bytes(&t->result.err, &t->err.kept);
+	job_bytes_take(&t->result.out, &t->out.kept);
+	job_bytes_take(&t->result.err, &t->err.kept);
 	t->result.out_total = t->out.total;
 	t->result.err_total = t->err.total;
 }
@@ -212,7 +205,7 @@ take_compiler_output(struct task *t, bool failed)
 	(void)buf_add_some(&t->err.kept, t->out.kept.data, t->out.kept.len);
 	if (failed) {
 		t->result.err_total = t->err.total + t->out.total;
-		take_bytes(&t->result.err, &t->err.kept);
+		job_bytes_take(&t->result.err, &t->err.kept);
 		return;
 	}
 	job_bytes_set(&t->result.compile_text, t->err.kept.data,
@@ -397,6 +390,7 @@ task_feed(struct task *t, struct slot *s)
 		cannot_start(t, &err);
 		return;
 	}
+	job_spec_drop_files(t->spec);
 	FAULT(worker_staged);
 	begin_step(t, t->lang->compile.n > 0 ? TASK_COMPILE : TASK_RUN);
 }

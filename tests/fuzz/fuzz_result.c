@@ -56,8 +56,10 @@ feed_result(struct feed *f, struct job_result *r)
 		auto_free char *name = feed_line(f);
 		size_t len;
 		const uint8_t *p = feed_bytes(f, feed_u8(f), &len);
+		auto_buf struct buf content = { .cap = len };
 
-		job_result_add_artifact(r, name, p, len);
+		must(buf_add(&content, p, len) == 0);
+		job_result_add_artifact(r, name, &content);
 	}
 }
 

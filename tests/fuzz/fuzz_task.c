@@ -178,6 +178,7 @@ start(struct world *world, unsigned flags, unsigned *done)
 	struct job_spec *s = job_spec_new();
 	const struct lang *l = lang_find(
 	    fuzz_langs(), flags & 1 ? "c" : "python");
+	auto_buf struct buf input = { .cap = 1 };
 
 	must(l);
 	s->language = xstrdup(l->name);
@@ -186,7 +187,8 @@ start(struct world *world, unsigned flags, unsigned *done)
 	s->vcpu = 1;
 	s->return_artifact = flags & 2;
 	job_bytes_set(&s->code, "x", 1);
-	job_spec_add_file(s, "d/in.txt", "y", 1);
+	must(buf_adds(&input, "y") == 0);
+	job_spec_add_file(s, "d/in.txt", &input);
 	(void)task_start(&world->worker, s, l, "job_1", "lease", on_done, done);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "job.h"
 #include "json.h"
@@ -22,6 +23,13 @@ text(const char *s)
 
 	assert_non_null(p);
 	return p;
+}
+
+static void
+content(struct buf *b, const char *p, size_t n)
+{
+	buf_init(b, n);
+	assert_int_equal(buf_add(b, p, n), 0);
 }
 
 static struct job_spec *
@@ -52,6 +60,7 @@ there_and_back(const struct job_spec *s)
 static void
 a_full_spec_comes_back_as_it_was(void **state)
 {
+	struct buf file;
 	auto_ref(job_spec) s = small_spec();
 	auto_ref(job_spec) b = NULL;
 
@@ -65,7 +74,9 @@ a_full_spec_comes_back_as_it_was(void **state)
 	job_spec_add_arg(s, "-x");
 	job_spec_add_arg(s, "");
 	job_spec_add_env(s, "A", "1=2");
-	job_spec_add_file(s, "d/f", "\xff\0\n", 3);
+	content(&file, "\xff\0\n", 3);
+	job_spec_add_file(s, "d/f", &file);
+	assert_null(file.data); /* it was taken */
 	b = there_and_back(s);
 	assert_string_equal(b->language, "python");
 	assert_string_equal(b->network_mode, "zerotrust");
@@ -294,6 +305,7 @@ states_and_reasons_agree(void **state)
 static void
 a_result_tells_what_ran_and_what_was_cut(void **state)
 {
+	struct buf file;
 	struct job_result r = { .out_total = 5, .layers = "user,pid" };
 	struct err e = { 0 };
 	auto_free char *line = NULL;
@@ -307,7 +319,8 @@ a_result_tells_what_ran_and_what_was_cut(void **state)
 		.signal = 9,
 		.wall_us = 1999 };
 	job_bytes_set(&r.out, "ok\xff", 3);
-	job_result_add_artifact(&r, "a.bin", "\0\1", 2);
+	content(&file, "\0\1", 2);
+	job_result_add_artifact(&r, "a.bin", &file);
 	line = job_result_encode(&r);
 	o = json_parse(line, strlen(line), &e);
 	assert_non_null(o);
