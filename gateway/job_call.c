@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "fault.h"
 #include "gateway.h"
 #include "keyring.h"
@@ -35,6 +36,8 @@ job_call_done(struct job_call *c)
 {
 	waiter_free(c->waiter);
 	c->waiter = NULL;
+	json_decref(c->large);
+	c->large = NULL;
 }
 
 static void
@@ -110,6 +113,26 @@ answer_gone(struct job_call *c)
 static void read_job(struct job_call *c, const char *channel);
 
 static void
+on_large(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct job_call *c = ctx;
+
+	json_decref(c->large);
+	c->large = err ? NULL : job_result_from_reply(reply);
+}
+
+/* The result, and behind it once more the record, which is final. */
+static void
+ask_for_large(struct job_call *c)
+{
+	struct store *s = c->req->gw->store;
+
+	c->asked = true;
+	store_command(s, on_large, c, "GET %sbody:%s", store_prefix(s), c->id);
+	read_job(c, "");
+}
+
+static void
 keep_waiting(struct job_call *c)
 {
 	if (c->ended) {
@@ -129,6 +152,7 @@ read_failed(struct job_call *c, const struct err *err)
 {
 	struct err why = *err;
 
+	c->asked = false;
 	if (c->armed && !c->last && err->code == ERR_UNAVAILABLE)
 		return;
 	if (c->armed)
@@ -146,6 +170,12 @@ read_ok(struct job_call *c, const redisReply *reply)
 		answer_err(c, &err);
 		return;
 	}
+	if (rec.large && !c->asked) {
+		ask_for_large(c);
+		return;
+	}
+	if (rec.large)
+		rec.result = steal_ptr(&c->large);
 	if (job_state_final(rec.state) || c->last || c->hold_ms == 0)
 		answer_job(c, &rec);
 	else

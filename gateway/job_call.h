@@ -27,6 +27,8 @@ struct job_call {
 	bool last;    /* the next reply is the answer, final or not */
 	bool gone;    /* the client left while reading */
 	bool armed;
+	bool asked;            /* for a large result; it comes first */
+	json_t *large;         /* owned; that */
 	struct waiter *waiter; /* NULL: does not wait */
 };
 

@@ -115,6 +115,13 @@ parse_result(const char *text, size_t n)
 	return v;
 }
 
+json_t *
+job_result_from_reply(const redisReply *r)
+{
+	return r && r->type == REDIS_REPLY_STRING ? parse_result(r->str, r->len)
+						  : NULL;
+}
+
 int
 job_record_from_reply(struct job_record *ret_rec, const char *id,
     const redisReply *r, struct err *err)
@@ -132,8 +139,8 @@ job_record_from_reply(struct job_record *ret_rec, const char *id,
 		return err_set(
 		    err, ERR_SYS, 0, "the record of job `%s` is damaged", id);
 	text = store_reply_at(r, 1);
-	if (text && text->type == REDIS_REPLY_STRING)
-		rec.result = parse_result(text->str, text->len);
+	rec.large = text && text->type == REDIS_REPLY_INTEGER;
+	rec.result = job_result_from_reply(text);
 	*ret_rec = rec;
 	return 0;
 }

@@ -25,7 +25,8 @@ struct job_record {
 	const char *node;
 	int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
 	int64_t attempts;
-	json_t *result; /* owned; NULL: none was stored */
+	bool large;     /* the result is to be asked for */
+	json_t *result; /* owned; NULL: none was stored, or large */
 };
 
 /*
@@ -40,6 +41,8 @@ int job_record_from_reply(struct job_record *ret_rec, const char *id,
  */
 bool job_record_from_message(
     struct job_record *ret_rec, const char *message, size_t n);
+/* A result that was asked for; NULL when it is none. */
+json_t *job_result_from_reply(const redisReply *r);
 void job_record_done(struct job_record *rec);
 
 struct out;

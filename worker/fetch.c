@@ -258,17 +258,15 @@ refuse(struct worker *w, const char *id, const char *lease, const char *why)
 	report(w, id, lease, &res);
 }
 
+/* It has its place among n_tasks. */
 static void
-start_job(struct worker *w, const redisReply *job)
+start_spec(
+    struct worker *w, const char *id, const char *lease, const redisReply *text)
 {
-	const char *id = store_reply_str(store_reply_at(job, 0), "");
-	const char *lease = store_reply_str(store_reply_at(job, 1), "");
-	const redisReply *text = store_reply_at(job, 3);
 	struct job_spec *spec;
 	const struct lang *lang;
 	struct err err;
 
-	w->n_tasks++;
 	if (!text || text->type != REDIS_REPLY_STRING) {
 		refuse(w, id, lease, "its record is gone");
 		return;
@@ -287,6 +285,54 @@ start_job(struct worker *w, const redisReply *job)
 	(void)task_start(w, spec, lang, id, lease, on_task_done, w);
 }
 
+static bool
+wants_jobs(const struct worker *w)
+{
+	return !w->draining && clock_mono_ms() >= w->pause_until_ms;
+}
+
+/* A job whose spec is large, on its way from Redis. */
+struct large {
+	struct worker *worker;
+	char id[64], lease[96];
+};
+
+static void
+on_large(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct large *l = ctx;
+	struct worker *w = l->worker;
+
+	if (!err && wants_jobs(w)) {
+		start_spec(w, l->id, l->lease, reply);
+	} else {
+		/* Where Redis is away, the lease runs out. */
+		give_back(w, l->id, l->lease, 0);
+	}
+	free(l);
+}
+
+static void
+start_job(struct worker *w, const redisReply *job)
+{
+	const char *id = store_reply_str(store_reply_at(job, 0), "");
+	const char *lease = store_reply_str(store_reply_at(job, 1), "");
+	const redisReply *text = store_reply_at(job, 3);
+	struct large *l;
+
+	w->n_tasks++;
+	if (!text || text->type != REDIS_REPLY_INTEGER) {
+		start_spec(w, id, lease, text);
+		return;
+	}
+	l = xcalloc(1, sizeof(*l));
+	l->worker = w;
+	(void)snprintf(l->id, sizeof(l->id), "%s", id);
+	(void)snprintf(l->lease, sizeof(l->lease), "%s", lease);
+	store_command(
+	    w->store, on_large, l, "GET %sbody:%s", store_prefix(w->store), id);
+}
+
 static long
 room(const struct worker *w)
 {
@@ -300,12 +346,6 @@ return_job(struct worker *w, const redisReply *job)
 	w->n_tasks++;
 	give_back(w, store_reply_str(store_reply_at(job, 0), ""),
 	    store_reply_str(store_reply_at(job, 1), ""), 0);
-}
-
-static bool
-wants_jobs(const struct worker *w)
-{
-	return !w->draining && clock_mono_ms() >= w->pause_until_ms;
 }
 
 static void

@@ -2,7 +2,8 @@
 -- take: pending -> running, under a lease.  Round robin over the keys in the
 -- ring, so a key with many jobs delays another by at most one round.
 -- ARGV: worker, node, largest vcpu, how many, lease in ms
--- Returns a list of { id, lease, key, spec, attempts }.
+-- Returns a list of { id, lease, key, spec, attempts }; spec is 1 when it is a
+-- large one.
 -- A worker takes only languages of its set can:<worker>.
 local worker, node = ARGV[1], ARGV[2]
 local max_vcpu, count = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,7 +31,7 @@ local function start(id, pk, attempts, takes)
     'started', started, 'worker', worker, 'node', node)
   call('ZADD', P .. 'leases', until_ms, id)
   call('ZADD', P .. 'running:' .. pk, started, id)
-  return { id, lease, pk, call('GET', body_key(id)) or '', tonumber(attempts) }
+  return { id, lease, pk, body_of(id), tonumber(attempts) }
 end
 
 -- Starts the key's oldest job that this worker can run.  Jobs cancelled while

@@ -342,6 +342,20 @@ def test_a_result_expires_with_its_job(farm):
     assert pairs(fields)["state"] == "completed" and result == '{"x":1}'
 
 
+def test_large_bodies_do_not_pass_through_take_and_read(farm):
+    for n, large in ((65536, False), (65537, True), (1 << 20, True)):
+        spec, result = "s" * n, "r" * n
+        id = farm.new_id()
+        args = farm.enqueue_args(id, PK)
+        assert farm.run("enqueue", *args[:5], spec, *args[6:])[0] == "ok"
+        ((_, lease, _, took, _),) = farm.take()
+        assert took == (1 if large else spec)
+        assert farm.r("GET", P + "body:" + id) == spec
+        assert farm.run("finish", id, lease, "completed", "exited", "", result, RESULT_MS) == 1
+        assert farm.run("read", id, PK, "")[1] == (1 if large else result)
+        assert farm.r("GET", P + "body:" + id) == result
+
+
 def test_an_unknown_job_and_one_of_another_key_read_alike(farm):
     id = farm.submit()
     assert farm.run("read", id, "unsb-pk-other", "") is None
