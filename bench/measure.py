@@ -16,6 +16,7 @@ import time
 
 import peers
 from tools import BareRedis, BenchFarm, Failed, Hello, floor, tool
+from where import books
 
 CORES = os.cpu_count()
 OUT = '"stdout":"1\\n"'
@@ -192,14 +193,26 @@ def exactness(run, farm):
 # ---- as work grows ----
 
 
+def with_cpu(farm, load):
+    """load(), bench-load's JSON, and the farm's processor time for one of its
+    operations in ms: of daemons, Redis and sandboxes, and what else runs on the
+    machine does not change it."""
+    before = books(farm)
+    done = load()[-1]
+    after = books(farm)
+    spent = sum(after[role] - before[role] for role in after if role not in ("client", "scheduler"))
+    return done, spent / max(1, done["operations"]) / 1e6
+
+
 def concurrency(run, farm):
-    seen = {}
+    seen, costs = {}, {}
     for _ in range(run.n(3, 1)):  # passes, so that a busy moment does not make a point
         for name, code in (("python", "print(1)"), ("bash", "echo 1")):
             for c in run.n((1, 2, 4, 8, 16, 32, 64, 128, 256), (1, 8)):
                 run.gate()
-                done = farm.load("async", "-c", c, "-t", run.n(2, 0.3), "-e", OUT,
-                                 request={"language": name, "code": code})[-1]  # fmt: skip
+                done, ms = with_cpu(farm, lambda: farm.load("async", "-c", c, "-t", run.n(2, 0.3), "-e", OUT,
+                                                            request={"language": name, "code": code}))  # fmt: skip
+                costs.setdefault((name, c), []).append(ms)
                 seen.setdefault((name, c), []).append((done["rate"], done["us"]["p50"] / 1000, done["us"]["p99"] / 1000))
     rates, waits = {}, {}
     for (name, c), passes in seen.items():
@@ -209,6 +222,11 @@ def concurrency(run, farm):
         waits.setdefault(f"{name} p99", []).append((c, tail))
     run.curve("throughput", "Throughput against concurrency", "jobs at the same time", "jobs/s", rates, logx=True,
               note="rises to the cores and stays")  # fmt: skip
+    cpu = {}
+    for (name, c), passes in costs.items():
+        cpu.setdefault(name, []).append((c, statistics.median(passes)))
+    run.curve("throughput-cpu", "Processor time of a job against concurrency", "jobs at the same time", "ms", cpu,
+              logx=True, note="flat")  # fmt: skip
     run.curve("latency", "Time to the result against concurrency", "jobs at the same time", "ms", waits,
               logx=True, logy=True, note="linear above the cores")  # fmt: skip
 
@@ -251,22 +269,29 @@ def fairness(run, farm):
 
 def sizes(run, farm):
     outputs, files = [], []
+    cpu = {"output": [], "files": []}
+
+    def measure(series, name, n, request, expect):
+        often = run.n(max(5, min(60, (8 << 20) // max(1, n))), 5)
+        run.gate()
+        done, ms = with_cpu(farm, lambda: farm.load("sync", "-n", often, "-e", expect, request=request))
+        series.append((n, p50([done])))
+        cpu[name].append((n, ms))
+
     for n in run.n((1, 1024, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20), (1, 64 << 10)):
         code = f"head -c {n} /dev/zero | tr '\\0' x"
-        run.gate()
-        often = run.n(max(5, min(60, (8 << 20) // n)), 5)
-        outputs.append((n, one_at_a_time(farm, {"language": "bash", "code": code}, often, f'"stdout_bytes":{n},')))
+        measure(outputs, "output", n, {"language": "bash", "code": code}, f'"stdout_bytes":{n},')
     for n in run.n((0, 1024, 64 << 10, 1 << 20, 4 << 20, 10 << 20), (0, 64 << 10)):
         parts = [n // 2, n - n // 2] if n > 5 * MB else [n] if n else []
         sent = [{"filename": f"f{i}", "content_base64": base64.b64encode(bytes(k)).decode()} for i, k in enumerate(parts)]
         code = "echo 1" if not parts else "[ -s f0 ] && echo 1"
-        run.gate()
-        often = run.n(max(5, min(60, (8 << 20) // max(1, n))), 5)
-        files.append((n, one_at_a_time(farm, {"language": "bash", "code": code, "input_files": sent}, often)))
+        measure(files, "files", n, {"language": "bash", "code": code, "input_files": sent}, OUT)
     run.curve("output", "A job against the bytes that it prints", "bytes of output", "ms, p50", {"output": outputs},
               logx=True, logy=True, note="flat, then linear")  # fmt: skip
     run.curve("files", "A job against the bytes of its input files", "bytes of files", "ms, p50", {"files": files},
               logx=True, logy=True, note="flat, then linear")  # fmt: skip
+    run.curve("size-cpu", "Processor time of a job against its bytes", "bytes", "ms", cpu, logx=True, logy=True,
+              note="flat, then linear")  # fmt: skip
 
 
 # ---- sandboxes at rest ----

@@ -31,7 +31,8 @@ ROWS = {
 }  # fmt: skip
 COMPARED = {"sync_python", "sync_bash", "sync_compiled", "throughput_python", "polling", "queue_enqueue", "queue_take"}
 LATER = {"python_ready", "session_create", "session_echo", "session_memory", "session_freeze"}
-CURVES = {"throughput", "latency", "output", "files", "waiting", "queue", "ready-memory", "ready-latency"}
+CURVES = {"throughput", "throughput-cpu", "latency", "size-cpu", "output", "files", "waiting",
+          "queue", "ready-memory", "ready-latency"}  # fmt: skip
 
 
 def run(*args, seconds=400):
