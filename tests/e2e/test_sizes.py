@@ -7,7 +7,9 @@ cost here, so a busy machine moves both.
 import base64
 import json
 import pathlib
+import random
 import statistics
+import threading
 import time
 
 import pytest
@@ -191,6 +193,32 @@ def test_many_large_jobs_at_once(farm):
         jobs.append((farm.submit("dash", f"yes {i} | head -c {1 + i % 3 * MB}"), str(i), 1 + i % 3 * MB))
     for job, word, n in jobs:
         assert farm.wait_job(job)["stdout"] == (f"{word}\n" * n)[:n]
+
+
+def test_a_lost_connection_cuts_no_large_result(farm):
+    """It is read in two steps, with the connection to Redis gone at any moment."""
+    job = farm.submit("dash", "yes 'a line' | head -c 3000000")
+    whole = farm.wait_job(job)
+    seen, stop = [], threading.Event()
+
+    def disturb():
+        while not stop.wait(random.uniform(0.001, 0.06)):
+            farm.redis("CLIENT", "KILL", "TYPE", "normal")
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and (len(seen) < 60 or len(set(seen)) < 2):
+            answer = farm.get(f"/jobs/{job}")
+            seen.append(answer.status_code)
+            assert answer.status_code == 503 or answer.json() == whole, answer.text[:300]
+    finally:
+        stop.set()
+        thread.join()
+    assert set(seen) == {200, 503}
+    wait_for("the gateway's connection", lambda: farm.get(f"/jobs/{job}").status_code == 200)
+    wait_for("the worker's", lambda: farm.run("dash", "echo 1")["stdout"] == "1\n")
 
 
 def test_redis_is_not_held_up_by_reading_large_results(farm):
