@@ -38,6 +38,8 @@ enum {
 	RETRY_MAX_MS = 2000,
 	LARGE_RESULT = 256 << 10,
 	TAKE_MAX = 16, /* jobs of one take: others want some too */
+	YOUNG_MAX = 2, /* jobs that have just begun, at a time */
+	YOUNG_US = 30000,
 };
 
 /* ---- results out ---- */
@@ -333,10 +335,61 @@ start_job(struct worker *w, const redisReply *job)
 	    w->store, on_large, l, "GET %sbody:%s", store_prefix(w->store), id);
 }
 
+/*
+ * Jobs that began so short a time ago, and when the first of them is not young
+ * any more; the newest come first in the list.
+ */
+static long
+young(const struct worker *w, int64_t *ret_left_us)
+{
+	int64_t now = clock_mono_us();
+	const struct task *t;
+	long n = 0;
+
+	LIST_FOREACH (t, &w->tasks, link) {
+		int64_t left = t->started_us + YOUNG_US - now;
+
+		if (left <= 0)
+			break;
+		if (t->phase == TASK_DONE || *t->id == '\0')
+			continue;
+		*ret_left_us = left;
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Short jobs need a processor each, and more of them at a time only need more
+ * sandboxes and interpreters: a fourth more processor time each, measured with
+ * eight.  So few begin at once.  Those that take longer wait, mostly, and do
+ * not count.
+ */
 static long
 room(const struct worker *w)
 {
-	return w->slots - (long)w->n_tasks;
+	long places = w->slots - (long)w->n_tasks;
+	int64_t left_us;
+	long starts = YOUNG_MAX - young(w, &left_us);
+
+	return places < starts ? places : starts;
+}
+
+static void
+on_age(uv_timer_t *t)
+{
+	fetch_more(t->data);
+}
+
+/* There are places: as soon as one more may begin. */
+static void
+come_back(struct worker *w)
+{
+	int64_t left_us;
+
+	if (w->slots > (long)w->n_tasks && young(w, &left_us) > 0)
+		(void)uv_timer_start(
+		    &w->age, on_age, (uint64_t)(left_us / 1000 + 1), 0);
 }
 
 /* It was taken before Redis heard that we do not want any. */
@@ -407,9 +460,13 @@ wait_for_work(struct worker *w)
 void
 fetch_more(struct worker *w)
 {
-	if (w->take_in_flight || room(w) <= 0 || w->n_can == 0 ||
-	    !store_up(w->store) || !wants_jobs(w))
+	if (w->take_in_flight || w->n_can == 0 || !store_up(w->store) ||
+	    !wants_jobs(w))
 		return;
+	if (room(w) <= 0) {
+		come_back(w);
+		return;
+	}
 	if (w->maybe_more)
 		take(w, w->store);
 	else
@@ -753,7 +810,8 @@ fetch_start(struct worker *w, struct err *err)
 	store_subscribe(w->control, channel, on_cancel, w);
 	(void)uv_timer_init(&w->loop, &w->beat);
 	(void)uv_timer_init(&w->loop, &w->renew);
-	w->beat.data = w->renew.data = w;
+	(void)uv_timer_init(&w->loop, &w->age);
+	w->beat.data = w->renew.data = w->age.data = w;
 	(void)uv_timer_start(&w->beat, on_beat, BEAT_MS, BEAT_MS);
 	(void)uv_timer_start(&w->renew, on_renew, renew, renew);
 	return 0;

@@ -49,7 +49,7 @@ struct worker {
 	int64_t pause_until_ms;
 	int64_t renew_sent_ms; /* the renewal under way, or the last one */
 	int64_t renewed_ms;    /* the last one that was answered */
-	uv_timer_t beat, renew, drain;
+	uv_timer_t beat, renew, drain, age;
 
 	/* slots.c */
 	uv_poll_t wire;
