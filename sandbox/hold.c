@@ -179,6 +179,7 @@ hold(void)
 	nest.resume = go_on;
 	if (setjmp(going_on) == 0)
 		serve();
+	hold_bash_goes_on();
 	(void)sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 

@@ -4,13 +4,14 @@ Each program runs both ways, in the language and in a copy of its record without
 are in docs/decisions/0010-nests-and-forked-interpreters.md.
 """
 
+import contextlib
 import json
 import re
 
 import pytest
 from farm import Farm, wait_for
 
-LANGUAGES = ("python", "perl", "php", "chez", "prolog", "hugs")
+LANGUAGES = ("python", "bash", "dash", "perl", "php", "chez", "prolog", "hugs")
 
 
 class BothWays(Farm):
@@ -35,7 +36,8 @@ def farm():
 
 
 def forked(farm, name):
-    probe = {"python": "print('hold' in open('/proc/self/maps').read())",
+    shell = "case $(cat /proc/$$/maps) in *hold*) echo True;; *) echo False;; esac"
+    probe = {"bash": shell, "dash": shell, "python": "print('hold' in open('/proc/self/maps').read())",
              "perl": "open F, '/proc/self/maps'; print grep(/hold/, <F>) ? 'True' : 'False', \"\\n\"",
              "php": "<?php echo strpos(file_get_contents('/proc/self/maps'), 'hold') ? 'True' : 'False', \"\\n\";",
              "chez": '(define s (call-with-input-file "/proc/self/maps" get-string-all)) (define (f i) (and (< i (- (string-length s) 4)) (or (string=? (substring s i (+ i 4)) "hold") (f (+ i 1))))) (display (if (f 0) "True\\n" "False\\n"))',
@@ -225,6 +227,57 @@ def test_python_leaves_its_end_out(farm):
     assert farm.run("fresh-python", FAULTS)["stdout"] == "False\n"
 
 
+SHELLS = {
+    "names": 'echo "$0" "$#" "$*" "$-" "$$" "$PPID" "$_" "$PWD" "$OLDPWD" "$HOME" "$IFS" "$PS4" "$OPTIND"',
+    "all variables": "set | grep -vE '^(RANDOM|SRANDOM|EPOCH.*|BASHPID|LINENO|HOSTNAME|_)='",
+    "the environment": "env | sort; cat /proc/self/environ | tr '\\0' '\\n' | sort",
+    "limits": "ulimit -a; umask; cat /proc/$$/limits",
+    "the kernel's view": "grep -E '^(Name|Umask|Threads|Uid|Gid|Groups|NStgid|SigBlk|SigIgn|SigCgt|CapEff|CapBnd|NoNewPrivs|Seccomp)' /proc/$$/status; cat /proc/$$/comm; cat /proc/$$/cmdline | tr '\\0' ' '",
+    "descriptors": "ls /proc/$$/fd; readlink /proc/$$/fd/0 | cut -c1-4; readlink /proc/$$/exe",
+    "traps": "trap; trap 'echo bye' EXIT; trap 'echo term' TERM; kill -TERM $$; exit 3",
+    "signals": "kill -KILL $$",
+    "no such command": "nonesuch; echo $?; . ./nonesuch",
+    "a syntax error": "echo 1\nif then",
+    "children": "(exit 3); echo $?; sleep 0.1 & wait $!; echo $?; x=$(echo sub); echo $x | tr a-z A-Z; times | wc -l",
+    "here": "cat <<X\n$((6 * 7))\nX\nread a; echo got $a",
+    "an unbound name": "set -eu; echo $nonesuch; echo not reached",
+    "files": "echo a > f; cat < f; pwd; cd /; cd - ; ls",
+    "its own text": "cat $0; echo $LINENO",
+    "exec": "exec echo gone",
+    "times of day": "test $(date +%s) -ge $(stat -c %Y /proc/self) && echo yes; date +%Z",
+}
+BASH = {
+    "its names": 'echo "$BASH $BASH_VERSION $BASHOPTS $SHELLOPTS $BASH_SUBSHELL ${BASH_SOURCE[*]} ${FUNCNAME[*]} $UID $EUID ${GROUPS[*]} $SHLVL $HOSTTYPE $MACHTYPE $OSTYPE ${DIRSTACK[*]} $COLUMNS $LINES $HISTFILE"; declare -p BASH_ARGV0 BASH_ARGC BASH_ARGV',
+    "the host": 'test "$HOSTNAME" = "$(hostname)" && test "$HOSTNAME" = "$(cat /proc/sys/kernel/hostname)" && echo same',
+    "seconds": 'echo $SECONDS; sleep 1.1; echo $SECONDS; SECONDS=50; echo $SECONDS; (( EPOCHSECONDS - $(date +%s) <= 1 )) && echo now',
+    "numbers": 'echo $BASHPID $$ $PPID; (echo $BASHPID $$); RANDOM=5; echo $RANDOM $RANDOM',
+    "options": "shopt; set -o; shopt -s extglob globstar; echo /dev/nul+(l) **",
+    "jobs": "set -m; sleep 0.1 & jobs; fg; echo $?",
+    "arrays": 'declare -A m=([a]=1 [b]=2); for k in "${!m[@]}"; do echo $k=${m[$k]}; done; printf "%s|" "${BASH_VERSINFO[@]:0:3}"; mapfile -t l <<< "$(seq 2)"; echo ${#l[@]}',
+    "a trace": "set -x; f() { return 3; }; f || echo $?; PS4='+$LINENO '; echo x",
+    "an error far inside": "f() { g; }; g() { caller 0; nonesuch; return 1; }; set -E; trap 'echo trapped $LINENO' ERR; f",
+    "coprocess": 'coproc cat; echo hi >&"${COPROC[1]}"; read x <&"${COPROC[0]}"; echo $x',
+    "process substitution": "diff <(echo 1) <(echo 2); echo $?",
+    "locale": "printf '%s\\n' ${#HOSTTYPE}; x=\u00e9\u20ac; echo ${#x} $LC_ALL $LANG; printf '%.2f\\n' 1.5",
+}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_shells(farm, shell, name):
+    both(farm, shell, SHELLS[name], stdin="one\ntwo\n")
+
+
+@pytest.mark.parametrize("name", BASH)
+def test_bash(farm, name):
+    both(farm, "bash", BASH[name])
+
+
+def test_random_numbers_of_shells_are_not_shared(farm):
+    seen = [farm.run("bash", "echo $RANDOM $RANDOM $RANDOM $SRANDOM")["stdout"] for _ in range(12)]
+    assert len(set(seen)) == len(seen) and all(len(set(column)) > 6 for column in zip(*(line.split() for line in seen)))
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_others(farm, name):
     both(farm, *OTHERS[name])
@@ -309,7 +362,8 @@ def test_jobs_go_on_when_a_nest_dies(farm):
     wait_for("them to run", lambda: all(farm.get(f"/jobs/{j}").json()["status"] == "running" for j in slow))
     for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{farm.cgroup}").glob("n*/cgroup.procs"):
         for pid in map(int, procs.read_text().split()):
-            if pathlib.Path(f"/proc/{pid}/exe").readlink().name.startswith("python3"):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(FileNotFoundError):
+                if pathlib.Path(f"/proc/{pid}/exe").readlink().name.startswith("python3"):
+                    os.kill(pid, signal.SIGKILL)
     assert [farm.wait_job(j)["stdout"] for j in slow] == ["done\n"] * 3
     wait_for("a fork again", lambda: forked(farm, "python"), 60, 0.2)
