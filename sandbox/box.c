@@ -167,8 +167,8 @@ box_run(struct box *b, const struct box_command *cmd, struct err *err)
 	return tell(b, PROTO_RUN, &o, cmd->fds, 3, err);
 }
 
-int
-box_collect(struct box *b, const char *path, unsigned max_files,
+static int
+collect(struct box *b, uint16_t type, const char *path, unsigned max_files,
     uint64_t max_bytes, struct err *err)
 {
 	unsigned char body[1100];
@@ -179,7 +179,21 @@ box_collect(struct box *b, const char *path, unsigned max_files,
 	msg_put_str(&o, path);
 	msg_put_u32(&o, max_files);
 	msg_put_u64(&o, max_bytes);
-	return tell(b, PROTO_COLLECT, &o, NULL, 0, err);
+	return tell(b, type, &o, NULL, 0, err);
+}
+
+int
+box_collect(struct box *b, const char *path, unsigned max_files,
+    uint64_t max_bytes, struct err *err)
+{
+	return collect(b, PROTO_COLLECT, path, max_files, max_bytes, err);
+}
+
+int
+box_collect_all(
+    struct box *b, unsigned max_names, uint64_t max_bytes, struct err *err)
+{
+	return collect(b, PROTO_COLLECT_ALL, "/tmp", max_names, max_bytes, err);
 }
 
 /* ---- what init says; none of it is trusted ---- */
@@ -254,6 +268,20 @@ read_file(struct msg *m, struct msg_in *in, struct box_event *e)
 }
 
 static void
+read_folder(struct msg_in *in, struct box_event *e)
+{
+	const char *name = msg_get_str(in);
+
+	e->kind = BOX_FOLDER;
+	e->mode = msg_get_u32(in) & ACCESSPERMS;
+	if (strlen(name) >= sizeof(e->name) || !name_is_inside(name)) {
+		in->bad = true;
+		return;
+	}
+	memcpy(e->name, name, strlen(name) + 1);
+}
+
+static void
 read_collected(struct msg_in *in, struct box_event *e)
 {
 	e->kind = BOX_COLLECTED;
@@ -272,6 +300,8 @@ read_event(struct msg *m, struct box_event *e)
 		read_failed(&in, e);
 	else if (m->hdr.type == PROTO_FILE)
 		read_file(m, &in, e);
+	else if (m->hdr.type == PROTO_FOLDER)
+		read_folder(&in, e);
 	else if (m->hdr.type == PROTO_COLLECTED)
 		read_collected(&in, e);
 	else

@@ -62,6 +62,7 @@ handle(struct init *in)
 		init_run(in, &packet);
 		break;
 	case PROTO_COLLECT:
+	case PROTO_COLLECT_ALL:
 		init_collect(in, &packet);
 		break;
 	case PROTO_HOLD:
@@ -134,6 +135,7 @@ init_begin(struct init *in)
 		_exit(1);
 	}
 	msg_close_fds(&packet);
+	in->inodes = init_inodes();
 	if (msg_send(in->control, PROTO_READY, NULL, NULL, 0, &err) < 0)
 		_exit(1);
 	serve(in);

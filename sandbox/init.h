@@ -21,9 +21,10 @@ struct msg_in;
 struct plan_op;
 
 struct init {
-	int control; /* to whoever uses the sandbox, or to the launcher */
-	int signals; /* signalfd: SIGCHLD */
-	pid_t job;   /* 0: none runs */
+	int control;     /* to whoever uses the sandbox, or to the launcher */
+	int signals;     /* signalfd: SIGCHLD */
+	pid_t job;       /* 0: none runs */
+	uint64_t inodes; /* that were free when it was set up */
 	struct err failure; /* first failure of a put; told by the next run */
 	/* Makes a child of ours the held program; does not return.  Or NULL. */
 	void (*resume)(void);
@@ -108,6 +109,8 @@ void init_net_leave(void);
 /* init_files.c */
 void init_put(struct init *in, const struct msg *m);
 void init_collect(const struct init *in, const struct msg *m);
+/* That are free in what is writable here. */
+uint64_t init_inodes(void);
 
 /* init.c */
 void init_tell_failure(const struct init *in, const struct err *err);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -21,9 +23,13 @@
 
 enum {
 	PATH_ROOM = 1024,
-	DEPTH_MAX = 8,      /* folders below the collected one */
-	ENTRIES_MAX = 20000 /* looked at before giving up */
+	DEPTH_MAX = 8,       /* folders below the collected one */
+	ENTRIES_MAX = 20000, /* looked at before giving up */
+	FOLDERS_MADE = 2     /* of plan.c, below the working directory */
 };
+
+/* What a language declares as its caches: nothing of a result is there. */
+#define CACHES ".cache"
 
 /* Relative names are below the working directory. */
 static int
@@ -131,7 +137,25 @@ struct collect {
 	uint64_t bytes_left;
 	unsigned entries_left;
 	bool truncated;
+	bool all;       /* what cannot be told whole is a reason to stop */
+	bool silent;    /* below CACHES: counted only */
+	uint64_t found; /* names */
 };
+
+static void
+refuse(struct collect *c)
+{
+	c->truncated |= c->all && !c->silent;
+}
+
+/* More than mode and bytes would have to be told to make it again. */
+static bool
+is_odd(const struct stat *st, int fd)
+{
+	return st->st_uid != 0 || st->st_gid != 0 ||
+	       (st->st_mode & (S_ISUID | S_ISGID | S_ISVTX)) != 0 ||
+	       flistxattr(fd, NULL, 0) > 0;
+}
 
 /* name is relative to what was asked for. */
 static void
@@ -142,8 +166,11 @@ give(struct collect *c, int fd, const char *name)
 	struct stat st;
 	struct err err;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (c->all && is_odd(&st, fd))) {
+		refuse(c);
 		return;
+	}
 	if (c->files_left == 0 || (uint64_t)st.st_size > c->bytes_left) {
 		c->truncated = true;
 		return;
@@ -156,7 +183,39 @@ give(struct collect *c, int fd, const char *name)
 		_exit(1);
 }
 
+static void
+tell_folder(struct collect *c, int fd, const char *name)
+{
+	unsigned char body[PATH_ROOM + 64];
+	struct msg_out o = { .data = body };
+	struct stat st;
+	struct err err;
+
+	if (fstat(fd, &st) < 0 || is_odd(&st, fd) || c->files_left == 0) {
+		refuse(c);
+		return;
+	}
+	c->files_left--;
+	msg_put_str(&o, name);
+	msg_put_u32(&o, st.st_mode);
+	if (msg_send(c->in->control, PROTO_FOLDER, &o, NULL, 0, &err) < 0)
+		_exit(1);
+}
+
 static void walk(struct collect *c, int fd, const char *prefix, int depth);
+
+static void
+enter(struct collect *c, int fd, const char *path, int depth)
+{
+	bool before = c->silent;
+
+	if (c->all && !c->silent) {
+		tell_folder(c, fd, path);
+		c->silent = strcmp(path, CACHES) == 0;
+	}
+	walk(c, fd, path, depth + 1);
+	c->silent = before;
+}
 
 static void
 visit(
@@ -165,17 +224,18 @@ visit(
 	auto_close int fd = -1;
 	struct stat st;
 
+	c->found++;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-		return; /* opening a FIFO or a device is never needed */
-	fd = openat(dirfd, name,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	/* Opening a FIFO or a device is never needed. */
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		fd = openat(dirfd, name,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
-		return;
-	if (S_ISDIR(st.st_mode))
-		walk(c, steal_fd(&fd), path, depth + 1);
-	else
+		refuse(c);
+	else if (S_ISDIR(st.st_mode))
+		enter(c, steal_fd(&fd), path, depth);
+	else if (!c->silent)
 		give(c, fd, path);
 }
 
@@ -190,7 +250,10 @@ walk(struct collect *c, int fd, const char *prefix, int depth)
 		(void)close(fd);
 		return;
 	}
-	while (depth <= DEPTH_MAX && (d = readdir(dir)) != NULL) {
+	if (depth > DEPTH_MAX)
+		refuse(c);
+	while (depth <= DEPTH_MAX && !(c->all && c->truncated) &&
+	       (d = readdir(dir)) != NULL) {
 		char path[512];
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
@@ -207,10 +270,20 @@ walk(struct collect *c, int fd, const char *prefix, int depth)
 	(void)closedir(dir);
 }
 
+uint64_t
+init_inodes(void)
+{
+	struct statfs fs;
+
+	return statfs("/", &fs) == 0 ? fs.f_ffree : 0;
+}
+
 void
 init_collect(const struct init *in, const struct msg *m)
 {
-	struct collect c = { .in = in, .entries_left = ENTRIES_MAX };
+	struct collect c = { .in = in,
+		.entries_left = ENTRIES_MAX,
+		.all = m->hdr.type == PROTO_COLLECT_ALL };
 	auto_close int fd = -1;
 	unsigned char body[16];
 	struct msg_out o = { .data = body };
@@ -231,6 +304,9 @@ init_collect(const struct init *in, const struct msg *m)
 			give(&c, fd,
 			    strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
 	}
+	/* Each name takes an inode: there must be no other ones anywhere. */
+	if (c.all && in->inodes - init_inodes() != c.found - FOLDERS_MADE)
+		refuse(&c);
 	msg_put_u32(&o, c.truncated);
 	if (msg_send(in->control, PROTO_COLLECTED, &o, NULL, 0, &err) < 0)
 		_exit(1);

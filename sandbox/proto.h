@@ -61,6 +61,10 @@ enum proto_type {
 	 * one byte when it has taken over, and closes.
 	 */
 	PROTO_GO,
+	/* as COLLECT: all there is, told apart; see box_collect_all() */
+	PROTO_COLLECT_ALL,
+	/* -> str name, u32 mode: a folder of COLLECT_ALL, before what is in it */
+	PROTO_FOLDER,
 };
 
 enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };

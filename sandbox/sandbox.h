@@ -232,6 +232,16 @@ int box_run(struct box *b, const struct box_command *cmd, struct err *err);
 int box_collect(struct box *b, const char *path, unsigned max_files,
     uint64_t max_bytes, struct err *err);
 
+/*
+ * Ask for all that is below the working directory, to make it again in another
+ * sandbox: BOX_FOLDER before what is in it, BOX_FILE, then BOX_COLLECTED, which
+ * says truncated unless these are all that was made in this sandbox, of any
+ * kind and anywhere, and its names, modes and bytes are all there is to it.
+ * Left out is what is in .cache; so is what was put there.
+ */
+int box_collect_all(
+    struct box *b, unsigned max_names, uint64_t max_bytes, struct err *err);
+
 enum box_event_kind {
 	BOX_NOTHING,   /* nothing to read yet */
 	BOX_EXITED,    /* the command ended and all it left behind was killed */
@@ -239,6 +249,7 @@ enum box_event_kind {
 	BOX_FILE,      /* name, fd, size */
 	BOX_COLLECTED, /* no more files; truncated when limits cut it */
 	BOX_GONE,      /* init is dead: killed, or out of memory */
+	BOX_FOLDER,    /* name, mode */
 };
 
 struct box_event {
@@ -250,6 +261,7 @@ struct box_event {
 	char name[512]; /* of a collected file, relative to the asked path */
 	int fd;         /* the caller's to close; a regular file */
 	uint64_t size;
+	mode_t mode;
 	bool truncated;
 };
 /* Never blocks.  The caller owns ret_event->fd when it is not -1. */

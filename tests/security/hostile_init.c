@@ -21,7 +21,8 @@ static const char *const kinds[] = { [BOX_NOTHING] = "nothing",
 	[BOX_FAILED] = "failed",
 	[BOX_FILE] = "file",
 	[BOX_COLLECTED] = "collected",
-	[BOX_GONE] = "gone" };
+	[BOX_GONE] = "gone",
+	[BOX_FOLDER] = "folder" };
 
 static int
 open_fifo(void)
@@ -90,6 +91,17 @@ say_file(const char *what, const char *name, const int *fds, size_t n_fds)
 }
 
 static void
+say_folder(const char *what, const char *name)
+{
+	unsigned char body[1024];
+	struct msg_out o = { .data = body };
+
+	msg_put_str(&o, name);
+	msg_put_u32(&o, 0777);
+	say(what, PROTO_FOLDER, &o, NULL, 0);
+}
+
+static void
 say_words(const char *what, uint16_t type, unsigned n)
 {
 	unsigned char body[256];
@@ -126,7 +138,11 @@ main(void)
 	memset(long_name, 'x', sizeof(long_name) - 1);
 	long_name[sizeof(long_name) - 1] = '\0';
 	say_file("a long name", long_name, &file, 1);
-	for (uint16_t type = 0; type < 16; type++) {
+	say_folder("a folder by its name", "name");
+	say_folder("a folder with a long name", long_name);
+	say_folder("a folder above", "a/../../b");
+	say_folder("a folder of the root", "/tmp");
+	for (uint16_t type = 0; type <= PROTO_FOLDER + 1; type++) {
 		char what[32];
 
 		(void)snprintf(what, sizeof(what), "garbage %d", type);

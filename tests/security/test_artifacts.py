@@ -39,12 +39,12 @@ def test_init_alone_holds_when_names_are_swapped_while_it_reads(folder, flip):
 
 
 def test_what_a_taken_over_init_says_is_not_believed(folder):
-    """Only a regular file, with one descriptor and a short name, passes; and none is kept open."""
+    """Only a regular file, with one descriptor and a short name, passes, and a folder's name; and none is kept open."""
     said = subprocess.run([build(folder, "hostile_init.c", libs=True)], capture_output=True, text=True, check=True, timeout=60)
     rows = dict(line.split(": ") for line in said.stdout.splitlines())
     passed = {what for what, came in rows.items() if not came.startswith("gone")}
-    assert passed == {"a file"} and rows["a file"] == "file 0"
-    assert {came for what, came in rows.items() if what != "a file"} == {"gone 0"} and len(rows) >= 40
+    assert passed == {"a file", "a folder by its name"} and rows["a file"] == "file 0" and rows["a folder by its name"] == "folder 0"
+    assert {came for what, came in rows.items() if what not in passed} == {"gone 0"} and len(rows) >= 40
 
 
 def test_ten_thousand_artifacts_of_jobs_that_swap_names(farm, canaries, flip):
