@@ -22,30 +22,35 @@ static const struct {
 #undef CALL_SET
 };
 
-/* A call that is allowed for some arguments: (arg & mask) == value. */
+enum { HOW_TO_OPEN = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC };
+
+/* A word that allows a call for some arguments: (arg & mask) == value. */
 static const struct {
-	const char *call;
+	const char *word, *call;
 	unsigned arg;
 	uint64_t mask, value;
 } narrowed[] = {
-	{ "clone", 0, CLONE_THREAD, CLONE_THREAD },
-	{ "openat", 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY },
-	{ "prctl", 0, UINT32_MAX, PR_SET_NAME },
+	{ "clone", "clone", 0, CLONE_THREAD, CLONE_THREAD },
+	{ "openat", "openat", 2, HOW_TO_OPEN & ~O_EXCL, O_RDONLY },
+	{ "create", "openat", 2, HOW_TO_OPEN, O_WRONLY | O_CREAT | O_EXCL },
+	{ "prctl", "prctl", 0, UINT32_MAX, PR_SET_NAME },
 };
 
 static int
 allow(scmp_filter_ctx ctx, const char *name)
 {
-	int nr = seccomp_syscall_resolve_name(name);
+	int nr;
 
-	if (nr == __NR_SCMP_ERROR)
-		return -EINVAL;
 	for (size_t i = 0; i < ARRAY_LEN(narrowed); i++)
-		if (strcmp(narrowed[i].call, name) == 0)
-			return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1,
+		if (strcmp(narrowed[i].word, name) == 0)
+			return seccomp_rule_add(ctx, SCMP_ACT_ALLOW,
+			    seccomp_syscall_resolve_name(narrowed[i].call), 1,
 			    (struct scmp_arg_cmp){ narrowed[i].arg,
 				SCMP_CMP_MASKED_EQ, narrowed[i].mask,
 				narrowed[i].value });
+	nr = seccomp_syscall_resolve_name(name);
+	if (nr == __NR_SCMP_ERROR)
+		return -EINVAL;
 	/* One that this machine never had is below zero, and is skipped. */
 	return nr < 0 ? 0 : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
 }
