@@ -456,6 +456,8 @@ out_step(struct out *o, const char *name, const struct job_step *s,
 	out_int(o, "wall_ms", s->wall_us / 1000);
 	out_int(o, "cpu_ms", s->cpu_us / 1000);
 	out_int(o, "memory_bytes", s->memory_peak);
+	if (s->cached)
+		out_bool(o, "cached", true);
 	if (text && text->len > 0)
 		out_text(o, "output", text->data, text->len);
 	out_close(o, '}');

@@ -100,6 +100,7 @@ char *job_file_name(const char *name, size_t len, struct err *err);
 /* One program that ran: the compiler, or the job itself. */
 struct job_step {
 	bool ran;
+	bool cached; /* it ran for an earlier job */
 	enum job_reason reason;
 	int exit_code; /* 124 timeout, 128 + signal, -1 cancelled */
 	int signal;    /* 0: none */

@@ -125,7 +125,7 @@ try(struct canary *c, const struct lang *l)
 	s->ttl = CANARY_TTL;
 	s->vcpu = 1;
 	c->running++;
-	(void)task_start(c->worker, s, l, "", "", on_done, c);
+	(void)task_start(c->worker, s, l, "", "", "", on_done, c);
 }
 
 static void

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "job.h"
 #include "lang.h"
 #include "mem.h"
 
@@ -48,6 +49,15 @@ env_of_lang(struct environment *e, const struct lang *l)
 		env_set(e, l->caches.items[i].name, l->caches.items[i].value);
 	for (size_t i = 0; i < l->env.n; i++)
 		env_set(e, l->env.items[i].name, l->env.items[i].value);
+}
+
+void
+env_of_job(
+    struct environment *e, const struct lang *l, const struct job_spec *s)
+{
+	env_of_lang(e, l);
+	for (size_t i = 0; i < s->n_env; i++)
+		env_set(e, s->env[i].name, s->env[i].value);
 }
 
 const char *const *

@@ -262,8 +262,8 @@ refuse(struct worker *w, const char *id, const char *lease, const char *why)
 
 /* It has its place among n_tasks. */
 static void
-start_spec(
-    struct worker *w, const char *id, const char *lease, const redisReply *text)
+start_spec(struct worker *w, const char *id, const char *lease,
+    const char *owner, const redisReply *text)
 {
 	struct job_spec *spec;
 	const struct lang *lang;
@@ -284,7 +284,7 @@ start_spec(
 		job_spec_free(spec);
 		return;
 	}
-	(void)task_start(w, spec, lang, id, lease, on_task_done, w);
+	(void)task_start(w, spec, lang, id, lease, owner, on_task_done, w);
 }
 
 static bool
@@ -296,7 +296,7 @@ wants_jobs(const struct worker *w)
 /* A job whose spec is large, on its way from Redis. */
 struct large {
 	struct worker *worker;
-	char id[64], lease[96];
+	char id[64], lease[96], owner[96];
 };
 
 static void
@@ -306,7 +306,7 @@ on_large(void *ctx, const redisReply *reply, const struct err *err)
 	struct worker *w = l->worker;
 
 	if (!err && wants_jobs(w)) {
-		start_spec(w, l->id, l->lease, reply);
+		start_spec(w, l->id, l->lease, l->owner, reply);
 	} else {
 		/* Where Redis is away, the lease runs out. */
 		give_back(w, l->id, l->lease, 0);
@@ -319,18 +319,20 @@ start_job(struct worker *w, const redisReply *job)
 {
 	const char *id = store_reply_str(store_reply_at(job, 0), "");
 	const char *lease = store_reply_str(store_reply_at(job, 1), "");
+	const char *owner = store_reply_str(store_reply_at(job, 2), "");
 	const redisReply *text = store_reply_at(job, 3);
 	struct large *l;
 
 	w->n_tasks++;
 	if (!text || text->type != REDIS_REPLY_INTEGER) {
-		start_spec(w, id, lease, text);
+		start_spec(w, id, lease, owner, text);
 		return;
 	}
 	l = xcalloc(1, sizeof(*l));
 	l->worker = w;
 	(void)snprintf(l->id, sizeof(l->id), "%s", id);
 	(void)snprintf(l->lease, sizeof(l->lease), "%s", lease);
+	(void)snprintf(l->owner, sizeof(l->owner), "%s", owner);
 	store_command(
 	    w->store, on_large, l, "GET %sbody:%s", store_prefix(w->store), id);
 }
@@ -669,6 +671,7 @@ describe(const struct worker *w)
 	json_set_int(o, "spawning", (long long)n.asked);
 	json_set_bool(o, "trying", w->canary != NULL);
 	json_set_int(o, "max_vcpu", w->max_vcpu);
+	json_set_int(o, "compiles_reused", w->compiles_reused);
 	json_set_int(o, "cores", sysconf(_SC_NPROCESSORS_ONLN));
 	(void)json_object_set_new(o, "load", loads);
 	(void)json_object_set_new(o, "memory", memory_now());

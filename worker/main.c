@@ -25,13 +25,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "confine.h"
 #include "log.h"
 #include "master.h"
 #include "mem.h"
 #include "proc.h"
 #include "task.h"
+#include "toolchain.h"
 #include "worker.h"
 
 #define DEFAULT_CONF "/etc/unfarm/unfarm.conf"
@@ -55,9 +58,11 @@ registry_unref(struct registry *r)
 }
 
 static struct registry *
-registry_load(const char *share_dir, struct err *err)
+registry_load(const struct worker *w, struct err *err)
 {
-	struct lang_registry *langs = lang_load(share_dir, err);
+	const struct settings *s = &w->settings;
+	struct lang_registry *langs = lang_load(s->farm_share_dir, err);
+	char paths[SETTINGS_STR_MAX + 16];
 	struct registry *r;
 
 	if (!langs)
@@ -65,6 +70,12 @@ registry_load(const char *share_dir, struct err *err)
 	r = xcalloc(1, sizeof(*r));
 	r->langs = langs;
 	r->refs = 1;
+	if (!w->cache)
+		return r;
+	(void)snprintf(paths, sizeof(paths), "%s%s",
+	    *s->sandbox_paths ? s->sandbox_paths : s->farm_share_dir,
+	    *s->sandbox_paths ? "" : "/sandbox.paths");
+	toolchain_survey(paths, r->host);
 	return r;
 }
 
@@ -135,7 +146,7 @@ on_hup(uv_signal_t *s, int sig)
 {
 	struct worker *w = s->data;
 	struct err err;
-	struct registry *r = registry_load(w->settings.farm_share_dir, &err);
+	struct registry *r = registry_load(w, &err);
 
 	(void)sig;
 	if (!r) {
@@ -186,6 +197,28 @@ worker_init(struct worker *w, char **argv)
 	worker_set_can(w, argv[4]);
 }
 
+/*
+ * With a cache it may write, but in that folder only; where the kernel cannot
+ * promise that, it has neither.
+ */
+static void
+open_cache(struct worker *w)
+{
+	uint64_t limit = (uint64_t)w->settings.worker_cache_mb << 20;
+	char path[SETTINGS_STR_MAX + 16];
+	struct err err;
+
+	if (limit == 0)
+		return;
+	node_cache_dir(&w->settings, path, sizeof(path));
+	w->cache = cache_open(path, limit, &err);
+	if (w->cache && confine_writes(cache_fd(w->cache), &err) == 0)
+		return;
+	log_warn(NULL, "compiled programs are not kept: %s", err.msg);
+	cache_close(w->cache);
+	w->cache = NULL;
+}
+
 static int
 worker_main(const struct settings *s, char **argv)
 {
@@ -198,9 +231,12 @@ worker_main(const struct settings *s, char **argv)
 	worker_init(&w, argv);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)uv_loop_init(&w.loop);
-	if (proc_drop_user(s->worker_user, &err) < 0 ||
-	    proc_lock_down(PROC_worker, &err) < 0 ||
-	    !(w.registry = registry_load(s->farm_share_dir, &err)) ||
+	if (proc_drop_user(s->worker_user, &err) < 0)
+		die("unfarm-worker", &err);
+	open_cache(&w);
+	if (proc_lock_down(w.cache ? PROC_caching_worker : PROC_worker, &err) <
+		0 ||
+	    !(w.registry = registry_load(&w, &err)) ||
 	    fetch_start(&w, &err) < 0)
 		die("unfarm-worker", &err);
 	(void)uv_timer_init(&w.loop, &w.drain);

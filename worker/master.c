@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -511,6 +512,31 @@ start_children(struct master *m)
 }
 
 /*
+ * A folder of the workers' account for what they compile.  One that is there
+ * stays as it is: it may be somebody else's.  Without it all works, slower.
+ */
+static void
+make_cache_dir(const struct settings *s)
+{
+	char path[PATH_MAX];
+	struct err err;
+	uid_t uid;
+	gid_t gid;
+
+	if (s->worker_cache_mb == 0)
+		return;
+	node_cache_dir(s, path, sizeof(path));
+	if (proc_find_user(s->worker_user, &uid, &gid, &err) < 0) {
+		log_warn(NULL, "no folder for compiled programs: %s", err.msg);
+		return;
+	}
+	if (mkdir(path, 0700) == 0 ? chown(path, uid, gid) < 0
+				   : errno != EEXIST)
+		log_warn(NULL, "no folder for compiled programs: `%s`: %s",
+		    path, strerror(errno));
+}
+
+/*
  * What cannot be isolated is refused now, not with the first job: by what
  * `unfarm doctor` tries, and then with our own groups and rights.
  */
@@ -529,8 +555,10 @@ start(struct master *m, struct err *err)
 		    "this host cannot keep what SECURITY.md promises; "
 		    "nothing is weakened: `unfarm doctor` says the same");
 	if (io_mkdir_all(m->settings->farm_data_dir, 0755, err) < 0 ||
-	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0 ||
-	    !(m->host = sandbox_host_open(&cfg, err)) ||
+	    io_mkdir_all(m->settings->farm_run_dir, 0755, err) < 0)
+		return -1;
+	make_cache_dir(m->settings);
+	if (!(m->host = sandbox_host_open(&cfg, err)) ||
 	    proc_write_pid(pid_file, err) < 0 ||
 	    proc_lock_down(PROC_master, err) < 0 || sandbox_lock_down(err) < 0)
 		return -1;

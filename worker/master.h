@@ -10,4 +10,6 @@ long node_processes(const struct settings *s);
 long node_slots(const struct settings *s);
 long node_warm(const struct settings *s);
 long node_max_vcpu(const struct settings *s);
+/* Where compiled programs are kept. */
+void node_cache_dir(const struct settings *s, char *ret_path, size_t size);
 void node_name(const struct settings *s, char *ret_name, size_t size);

@@ -50,6 +50,15 @@ node_max_vcpu(const struct settings *s)
 }
 
 void
+node_cache_dir(const struct settings *s, char *ret_path, size_t size)
+{
+	if (*s->worker_cache_dir)
+		(void)snprintf(ret_path, size, "%s", s->worker_cache_dir);
+	else
+		(void)snprintf(ret_path, size, "%s/compiled", s->farm_data_dir);
+}
+
+void
 node_name(const struct settings *s, char *ret_name, size_t size)
 {
 	char host[64] = "node";

@@ -18,6 +18,15 @@
 
 enum { ADDRESS_SPACE_SLACK = 1 << 30 };
 
+/* The program itself keeps its name; folders of ours theirs. */
+bool
+stage_is_linked(const struct task *t, const struct job_file *f)
+{
+	return strcmp(f->name, t->lang->source) != 0 &&
+	       strcmp(f->name, "input") != 0 &&
+	       strcmp(f->name, "artifacts") != 0;
+}
+
 /* Input files are in /tmp/input and, by a second name, in the working folder. */
 static int
 put_inputs(struct task *t, struct box *box, struct err *err)
@@ -32,12 +41,8 @@ put_inputs(struct task *t, struct box *box, struct err *err)
 		if (box_put_file(box, path, 0644, f->content.data,
 			f->content.len, err) < 0)
 			return -1;
-		/* The program itself keeps its name; folders of ours theirs. */
-		if (strcmp(f->name, t->lang->source) == 0 ||
-		    strcmp(f->name, "input") == 0 ||
-		    strcmp(f->name, "artifacts") == 0)
-			continue;
-		if (box_put_link(box, f->name, path, err) < 0)
+		if (stage_is_linked(t, f) &&
+		    box_put_link(box, f->name, path, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -71,14 +76,6 @@ open_input(const struct task *t, bool with_input, struct err *err)
 	return fd >= 0 ? fd : err_errno(err, "open /dev/null");
 }
 
-static void
-env_fill(struct environment *e, const struct task *t)
-{
-	env_of_lang(e, t->lang);
-	for (size_t i = 0; i < t->spec->n_env; i++)
-		env_set(e, t->spec->env[i].name, t->spec->env[i].value);
-}
-
 int
 stage_run(struct task *t, const struct lang_list *argv, bool with_input,
     int out, int err_fd, struct err *err)
@@ -99,7 +96,7 @@ stage_run(struct task *t, const struct lang_list *argv, bool with_input,
 			words[n++] = argv->items[i];
 		for (size_t i = 0; i < n_args; i++)
 			words[n++] = s->args[i];
-		env_fill(&env, t);
+		env_of_job(&env, t->lang, s);
 	}
 	cmd.env = env_words(&env);
 	if (t->lang->limit_address_space)

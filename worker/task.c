@@ -19,6 +19,7 @@
 #include "worker.h"
 
 enum {
+	LOOK_MS = 1000,         /* then compiling is faster than this disk */
 	HUNGRY_MS = 30000,      /* without a sandbox this long: give it back */
 	EVENTS_A_TURN = 64,     /* of one sandbox; then others get their turn */
 	EXIT_TIMEOUT = 124,     /* as timeout(1) */
@@ -29,25 +30,32 @@ enum {
 };
 
 static void begin_step(struct task *t, enum task_phase phase);
+static void get_slot(struct task *t);
+static void end_step(struct task *t);
 static void on_deadline(uv_timer_t *timer);
 static void finish(struct task *t);
 
 /* ---- a task's handles ---- */
 
 static void
-on_timer_closed(uv_handle_t *h)
+release(struct task *t)
 {
-	struct task *t = h->data;
-
 	if (--t->handles > 0)
 		return;
 	LIST_REMOVE(t, link);
+	reuse_free(t);
 	registry_unref(t->registry);
 	job_spec_free(t->spec);
 	job_result_done(&t->result);
 	buf_done(&t->out.kept);
 	buf_done(&t->err.kept);
 	free(t);
+}
+
+static void
+on_timer_closed(uv_handle_t *h)
+{
+	release(h->data);
 }
 
 static void
@@ -231,6 +239,43 @@ begin_collect(struct task *t)
 		finish(t);
 }
 
+/* ---- between the steps: what was compiled is copied ---- */
+
+static void
+begin_keep(struct task *t)
+{
+	t->phase = TASK_KEEP;
+	t->step_over = false; /* it can be killed again */
+}
+
+/* All that the compiler made is copied: the program may begin. */
+static void
+end_keep(struct task *t, bool whole)
+{
+	reuse_store(t, whole);
+	begin_step(t, TASK_RUN);
+}
+
+/* Between the steps: it ends as if the program had begun. */
+static void
+die_in_keep(struct task *t)
+{
+	struct box_usage u;
+
+	reuse_store(t, false);
+	buf_clear(&t->out.kept); /* of the compiler */
+	buf_clear(&t->err.kept);
+	t->out.total = t->err.total = 0;
+	box_usage(t->slot->box, &u);
+	t->cpu_before_us = u.cpu_us;
+	t->step_started_us = clock_mono_us();
+	t->gone = t->step_over = true;
+	t->phase = TASK_RUN;
+	end_step(t);
+}
+
+/* ---- the end of a step ---- */
+
 static void
 end_step(struct task *t)
 {
@@ -249,10 +294,12 @@ end_step(struct task *t)
 	FAULT(worker_compiled);
 	compiled = s->reason == REASON_exited && s->exit_code == 0;
 	take_compiler_output(t, !compiled);
-	if (compiled)
-		begin_step(t, TASK_RUN);
-	else
+	if (!compiled)
 		finish(t);
+	else if (reuse_collect(t))
+		begin_keep(t);
+	else
+		begin_step(t, TASK_RUN);
 }
 
 /* ---- limits in time ---- */
@@ -263,9 +310,20 @@ on_deadline(uv_timer_t *timer)
 	struct task *t = timer->data;
 	enum task_phase phase = t->phase;
 
+	if (phase == TASK_LOOK) {
+		get_slot(t);
+		return;
+	}
 	if (phase == TASK_HUNGRY) {
 		t->given_back = true;
 		task_kill(t, REASON_cancelled);
+		return;
+	}
+	if (phase == TASK_KEEP) {
+		if (t->killed)
+			die_in_keep(t);
+		else
+			end_keep(t, false); /* init does not hand over */
 		return;
 	}
 	if (phase == TASK_COLLECT) {
@@ -310,8 +368,9 @@ on_cpu_check(uv_timer_t *timer)
 void
 task_kill(struct task *t, enum job_reason reason)
 {
-	if (t->phase == TASK_HUNGRY) {
-		slots_forget(t);
+	if (t->phase <= TASK_HUNGRY) {
+		if (t->phase == TASK_HUNGRY)
+			slots_forget(t);
 		fail(t, reason, "cancelled before it started");
 		return;
 	}
@@ -382,17 +441,19 @@ task_feed(struct task *t, struct slot *s)
 		.vcpu = t->spec->vcpu,
 	};
 	struct err err;
+	int r;
 
 	t->slot = s;
 	s->task = t;
 	if (box_set_limits(s->box, &limits, &err) < 0 ||
-	    stage_files(t, &err) < 0) {
+	    stage_files(t, &err) < 0 || (r = reuse_put(t, &err)) < 0) {
 		cannot_start(t, &err);
 		return;
 	}
 	job_spec_drop_files(t->spec);
 	FAULT(worker_staged);
-	begin_step(t, t->lang->compile.n > 0 ? TASK_COMPILE : TASK_RUN);
+	begin_step(
+	    t, t->lang->compile.n > 0 && r == 0 ? TASK_COMPILE : TASK_RUN);
 }
 
 static void
@@ -400,6 +461,8 @@ on_event(struct task *t, struct box_event *e)
 {
 	switch (e->kind) {
 	case BOX_EXITED:
+		if (t->phase == TASK_KEEP)
+			break; /* nothing runs */
 		t->status = e->status;
 		t->step_over = true;
 		capture_rest(t);
@@ -420,10 +483,20 @@ on_event(struct task *t, struct box_event *e)
 	case BOX_FILE:
 		if (t->phase == TASK_COLLECT)
 			collect_file(t, e);
+		else if (t->phase == TASK_KEEP)
+			reuse_file(t, e);
 		else
 			cleanup_closep(&e->fd);
 		break;
+	case BOX_FOLDER:
+		if (t->phase == TASK_KEEP)
+			reuse_folder(t, e);
+		break;
 	case BOX_COLLECTED:
+		if (t->phase == TASK_KEEP && !t->killed) {
+			end_keep(t, !e->truncated);
+			break;
+		}
 		if (t->phase != TASK_COLLECT || !capture_over(t))
 			break; /* nobody asked */
 		t->result.artifacts_truncated |= e->truncated;
@@ -457,13 +530,32 @@ task_on_box(struct task *t)
 			finish(t);
 		return;
 	}
-	if (t->step_over && capture_over(t))
+	if (t->phase == TASK_KEEP && t->gone)
+		die_in_keep(t);
+	else if (t->phase != TASK_KEEP && t->step_over && capture_over(t))
 		end_step(t);
+}
+
+static void
+get_slot(struct task *t)
+{
+	t->phase = TASK_HUNGRY;
+	(void)uv_timer_start(&t->deadline, on_deadline, HUNGRY_MS, 0);
+	slots_get(t->worker, t);
+}
+
+void
+task_looked(struct task *t)
+{
+	if (t->phase == TASK_LOOK)
+		get_slot(t);
+	release(t);
 }
 
 struct task *
 task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
-    const char *id, const char *lease, task_done_cb *on_done, void *ctx)
+    const char *id, const char *lease, const char *owner, task_done_cb *on_done,
+    void *ctx)
 {
 	struct task *t = xcalloc(1, sizeof(*t));
 
@@ -475,6 +567,7 @@ task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
 		spec->memory_mb = spec->vcpu * JOB_MEMORY_PER_VCPU_MB;
 	(void)snprintf(t->id, sizeof(t->id), "%s", id);
 	(void)snprintf(t->lease, sizeof(t->lease), "%s", lease);
+	(void)snprintf(t->owner, sizeof(t->owner), "%s", owner);
 	(void)snprintf(t->log_id, sizeof(t->log_id), "job=%s", *id ? id : "-");
 	t->started_us = clock_mono_us();
 	t->on_done = on_done;
@@ -486,7 +579,11 @@ task_start(struct worker *w, struct job_spec *spec, const struct lang *lang,
 	init_timer(t, &t->goes_on);
 	t->result.layers = w->layers;
 	LIST_INSERT_HEAD(&w->tasks, t, link);
-	(void)uv_timer_start(&t->deadline, on_deadline, HUNGRY_MS, 0);
-	slots_get(w, t);
+	if (reuse_look(t)) {
+		t->handles++;
+		(void)uv_timer_start(&t->deadline, on_deadline, LOOK_MS, 0);
+	} else {
+		get_slot(t);
+	}
 	return t;
 }

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "digest.h"
 #include "lang.h"
 #include "settings.h"
 #include "store.h"
@@ -16,6 +17,8 @@ struct slot;
 /* The languages of one load; tasks keep the one they started with. */
 struct registry {
 	struct lang_registry *langs; /* owned */
+	/* What compilers depend on, as it was then (toolchain.h). */
+	unsigned char host[DIGEST_SIZE];
 	unsigned refs;
 };
 struct registry *registry_ref(struct registry *r);
@@ -60,6 +63,12 @@ struct worker {
 	LIST_HEAD(task_list, task) tasks;
 	size_t n_tasks;   /* jobs in our places; canaries have none */
 	size_t n_reports; /* results that Redis has not confirmed */
+
+	/* reuse.c */
+	struct cache *cache; /* owned; NULL: nothing is kept */
+	bool cache_trouble;  /* was told */
+	unsigned storing;
+	long long compiles_reused;
 
 	/* canary.c */
 	struct canary *canary; /* NULL when none runs */

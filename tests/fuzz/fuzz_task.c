@@ -189,7 +189,8 @@ start(struct world *world, unsigned flags, unsigned *done)
 	job_bytes_set(&s->code, "x", 1);
 	must(buf_adds(&input, "y") == 0);
 	job_spec_add_file(s, "d/in.txt", &input);
-	(void)task_start(&world->worker, s, l, "job_1", "lease", on_done, done);
+	(void)task_start(
+	    &world->worker, s, l, "job_1", "lease", "key", on_done, done);
 }
 
 int

@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from attack import ROOT, input_file, probe, run_all
@@ -30,7 +31,7 @@ UID_BASE = 1879048192
 # with one the lists of common/call_sets.def are not loaded.
 SANITIZED = b"__asan_init" in (BUILD / "unfarm-gateway").read_bytes() or b"__tsan_init" in (BUILD / "unfarm-gateway").read_bytes()
 OWN = 0 if SANITIZED else 1
-FILTERS = {"gateway": OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "init": 1 + 1}
+FILTERS = {"gateway": OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "caching_worker": 1 + OWN, "init": 1 + 1}
 
 
 def mask(names):
@@ -44,7 +45,7 @@ def status(pid):
 
 def pids(farm):
     return {"gateway": [farm.procs["gateway"].pid], "scheduler": [farm.procs["scheduler"].pid],
-            "master": [farm.procs["worker"].pid], "worker": farm.workers()}
+            "master": [farm.procs["worker"].pid], "worker": farm.workers(), "caching_worker": farm.workers()}
 
 
 def inits(farm):
@@ -61,7 +62,8 @@ def is_held(pid):
     return pathlib.Path(f"/proc/{pid}/exe").readlink().name.startswith("python3")
 
 
-ACCOUNTS = {"gateway": "unfarm-gw", "scheduler": "unfarm-sched", "master": "root", "worker": "unfarm-wk"}
+# Which of the two lists a worker has is in the trace of its start, below; the rest of its rows is the same.
+ACCOUNTS = {"gateway": "unfarm-gw", "scheduler": "unfarm-sched", "master": "root", "worker": "unfarm-wk", "caching_worker": "unfarm-wk"}
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -149,12 +151,14 @@ attempt("own", lambda: os.open("/proc/self/exe", os.O_WRONLY))
     assert set(found.values()) <= {"EACCES", "EPERM", "EXDEV"}, found
 
 
-# What a call names, and which daemon may name it; %s is the farm's control group.
+# What a call names, and which daemon may name it; %s is the farm's control group, %c its folder of compiled programs.
+KEPT = r"%c(/[0-9a-f]{64}|/\.new)?"
 NAMED = re.compile(r'^(\w+)\((?:(-?\d+|AT_FDCWD)<([^>]*)>, )?(?:"((?:[^"\\]|\\.)*)")?(.*)')
 MAY = {
     "master": (r"/proc/\d+/(uid_map|gid_map)", r"/proc/self/fdinfo/\d+", r"/sys/fs/cgroup/\w+/%s/[ns]\d+(/[\w.]+)?", r"/sys/devices/system/cpu/online"),
-    "worker": (r"/dev/null", r"/sys/devices/system/cpu/online"),
+    "worker": (r"/dev/null", r"/sys/devices/system/cpu/online", r"/var/lib/dpkg/status", r"/(opt/langs|usr(/local)?|)/?s?bin/[^/]+", KEPT),
 }
+BY_DESCRIPTOR = {"master": ("open_tree", "mount_setattr"), "worker": ("fchmod", "newfstatat", "fstat", "utimensat")}
 
 
 def named(line):
@@ -164,17 +168,23 @@ def named(line):
     return call, os.path.normpath(f"{folder}/{path}") if path and not path.startswith("/") and at not in (None, "AT_FDCWD") else path
 
 
+def trace_of(log):
+    """Of a process; of a worker, one for each of its threads."""
+    return [log] if log.exists() else sorted(log.parent.glob(log.name + ".*"))
+
+
 def test_no_daemon_opens_changes_or_owns_a_path_in_a_sandbox(farm, tmp_path):
     """What worker and master ask of the kernel while files go in, programs run and plants are collected."""
     watched = [("master", farm.procs["worker"].pid)] + [("worker", pid) for pid in farm.workers()]
     logs = {pid: tmp_path / f"{name}.{pid}" for name, pid in watched}
-    tracers = [subprocess.Popen(["strace", "-y", "-s", "300", "-o", logs[pid], "-p", str(pid), "-e",
-                                 "trace=%file,fchmod,fchown,getdents64,getdents,fchdir,linkat,open_by_handle_at,name_to_handle_at"],
-                                stderr=subprocess.PIPE, text=True) for _, pid in watched]
+    kept = re.escape(str(farm.dir / "data/compiled"))
+    tracers = [subprocess.Popen(["strace", *["-ff"] * (name == "worker"), "-y", "-s", "300", "-o", logs[pid], "-p", str(pid), "-e",
+                                 "trace=%file,fchmod,fchown,getdents64,getdents,fchdir,linkat,renameat,open_by_handle_at,name_to_handle_at"],
+                                stderr=subprocess.PIPE, text=True) for name, pid in watched]
     try:
         for t in tracers:
             assert "attached" in t.stderr.readline()
-        jobs = [("c", "int main(void){return 0;}", {"return_artifacts": True, "stdin": "abc", "input_files": [input_file("x", b"y" * 100000)]}),
+        jobs = [("c", f"int main(void){{return 0;}} // {time.time()}", {"return_artifacts": True, "stdin": "abc", "input_files": [input_file("x", b"y" * 100000)]}),
                 ("bash", "ln -s /etc/passwd artifacts/l; mkfifo artifacts/f; echo x > artifacts/x; rm main.sh; ln -s / main.sh; kill -9 $$", {"return_artifacts": True}),
                 ("twostep", "cp /usr/bin/true main; ln -s /tmp artifacts/t; mkdir artifacts/d; echo x > artifacts/d/x", {"return_artifacts": True})]
         done = run_all(farm, jobs * 4)
@@ -183,15 +193,22 @@ def test_no_daemon_opens_changes_or_owns_a_path_in_a_sandbox(farm, tmp_path):
         for t in tracers:
             t.send_signal(signal.SIGINT)
             t.wait(10)
-    calls = [(name, *named(line)) for name, pid in watched for line in logs[pid].read_text().splitlines() if not line.startswith(("---", "+++"))]
-    assert {("master", "mkdirat"), ("master", "openat"), ("worker", "openat"), ("worker", "fchmod")} <= {c[:2] for c in calls}
+    lines = [(name, line) for name, pid in watched for trace in trace_of(logs[pid]) for line in trace.read_text().splitlines()
+             if not line.startswith(("---", "+++"))]
+    calls = [(name, *named(line)) for name, line in lines]
+    assert {("master", "mkdirat"), ("master", "openat"), ("worker", "openat"), ("worker", "fchmod"), ("worker", "renameat")} <= {c[:2] for c in calls}
     for name, call, path in calls:
-        if path == "":  # by a descriptor: pipes of its own, its own trees
-            assert call in {"master": ("open_tree", "mount_setattr"), "worker": ("fchmod", "newfstatat", "fstat")}[name], (name, call)
+        if path == "":  # by a descriptor: pipes of its own, its own trees, a program that it keeps
+            assert call in BY_DESCRIPTOR[name], (name, call)
+            continue
+        assert any(re.fullmatch(p.replace("%s", farm.cgroup).replace("%c", kept), path) for p in MAY[name]), (name, call, path)
+        if name == "worker" and re.fullmatch(KEPT.replace("%c", kept), path):
+            assert call in ("openat", "newfstatat", "unlinkat", "renameat"), (name, call, path)
         else:
-            assert any(re.fullmatch(p.replace("%s", farm.cgroup), path) for p in MAY[name]), (name, call, path)
-            assert not re.search("chmod|chown|link|rename|symlink|mount|exec|stat|access", call) or call == "unlinkat", (name, call, path)
-    changed = [line for _, pid in watched for line in logs[pid].read_text().splitlines() if line.startswith(("fchmod", "fchown"))]
+            assert not re.search("chmod|chown|link|rename|symlink|mount|exec|access", call) or call == "unlinkat" and name == "master", (name, call, path)
+    writes = [line for _, line in lines if re.search("O_WRONLY|O_RDWR|O_CREAT", line) and "<" + str(farm.dir) in line]
+    assert writes and all('"/' not in line and "/.new>" in line for line in writes), writes
+    changed = [line for _, line in lines if line.startswith(("fchmod", "fchown"))]
     assert changed and all("<pipe:[" in line for line in changed), changed
 
 
@@ -403,3 +420,27 @@ def test_files_of_the_farm_are_not_open_to_everybody(farm):
         if path.is_file() and "sandbox-etc" not in path.parts:
             assert path.stat().st_mode & 0o037 == 0, path
     assert (farm.dir / "run/worker.instances").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="a build with a sanitizer loads no list of calls")
+@pytest.mark.parametrize("cache_mb", [1, 0])
+def test_a_worker_that_may_write_is_confined_to_one_folder_first(tmp_path, cache_mb):
+    """Before its list of calls, and long before it reads a byte of a job.  Without a cache it has the list that writes nothing."""
+    with Farm(languages=["dash"], conf={"worker": {"cache_mb": cache_mb, "processes": 1}}) as farm:
+        folder, (old,) = farm.dir / "data/compiled", farm.workers()
+        assert folder.exists() == bool(cache_mb)
+        tracer = subprocess.Popen(["strace", "-ff", "-y", "-o", tmp_path / "trace", "-p", str(farm.procs["worker"].pid), "-e",
+                                   "trace=landlock_add_rule,landlock_restrict_self,seccomp,execve,openat"], stderr=subprocess.PIPE, text=True)
+        assert "attached" in tracer.stderr.readline()
+        os.kill(old, signal.SIGKILL)
+        new = wait_for("another worker", lambda: [p for p in farm.workers() if p != old])[0]
+        wait_for("it to be locked down", lambda: int(status(new)["Seccomp_filters"]) == FILTERS["worker"])
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+        traced = (tmp_path / f"trace.{new}").read_text().split('"--child"')[1]
+        doors = re.findall(r"^(landlock_restrict_self|seccomp)\((?:\d|SECCOMP_SET_MODE_FILTER, 0, \{).*= 0$", traced, re.M)
+        assert doors == (["landlock_restrict_self"] if cache_mb else []) + ["seccomp"], traced
+        rules = re.findall(r"^landlock_add_rule\(.* = 0$", traced, re.M)
+        assert len(rules) == bool(cache_mb) and all(f"<{folder}>" in rule for rule in rules), rules
+        written = [line for line in traced.splitlines() if re.search("O_WRONLY|O_RDWR", line)]
+        assert [line for line in written if f"<{folder}>" not in line] == [], written

@@ -129,6 +129,36 @@ in_child(const char *calls, int (*test)(void))
 	return WEXITSTATUS(status);
 }
 
+#ifndef UNFARM_INSTRUMENTED
+/* Bits: a new file, a file that may be there, renaming, removing. */
+static int
+try_writing(void)
+{
+	const char *path = "/nowhere/unfarm";
+	int got = 0;
+
+	got |= !missing(open(path, O_WRONLY | O_CREAT | O_EXCL, 0600)) << 0;
+	got |= !missing(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600)) << 1;
+	got |= !missing(open(path, O_RDWR | O_CREAT | O_EXCL, 0600)) << 1;
+	got |= !missing(open(path, O_WRONLY)) << 1;
+	got |= !missing(renameat(AT_FDCWD, path, AT_FDCWD, path)) << 2;
+	got |= !missing(unlinkat(AT_FDCWD, path, 0)) << 3;
+	return got;
+}
+
+static void
+one_list_lets_new_files_be_made(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(procs); i++)
+		if (*procs[i].calls)
+			assert_int_equal(in_child(procs[i].calls, try_writing),
+			    strcmp(procs[i].name, "caching_worker") == 0
+				? 1 | 4 | 8
+				: 0);
+}
+#endif
+
 static void
 every_list_refuses_and_leaves(void **state)
 {
@@ -157,6 +187,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_list_refuses_and_leaves),
+#ifndef UNFARM_INSTRUMENTED
+		cmocka_unit_test(one_list_lets_new_files_be_made),
+#endif
 		cmocka_unit_test(unknown_names_are_refused),
 	};
 
