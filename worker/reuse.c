@@ -285,7 +285,7 @@ keep_file(struct reuse *r, int fd, const char *name)
 	struct stat st;
 
 	/* A second name would become a second file. */
-	return fstat(fd, &st) == 0 && st.st_nlink == 1 &&
+	return fstat(fd, &st) == 0 && st.st_nlink <= 1 &&
 	       st.st_size <= CACHE_ENTRY_MAX &&
 	       keep(r, name, S_IFREG | (st.st_mode & ACCESSPERMS), fd,
 		   (size_t)st.st_size);

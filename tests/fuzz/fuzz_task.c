@@ -4,14 +4,19 @@
  * left behind.
  *
  * The first byte chooses the job: 1 one with a compile step, 2 artifacts are
- * wanted.  Then liar.h's packets.  The control group is a few memory files.
+ * wanted, 4 what is compiled is asked for, to be kept; there is no room for it,
+ * so that it is asked for each time.  Then liar.h's packets.  The control group
+ * is a few memory files.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "cleanup.h"
 #include "fuzz.h"
 #include "job.h"
@@ -101,6 +106,24 @@ the_world(void)
 	return &world;
 }
 
+/* Its folder is gone at once: nothing fits into it. */
+static struct cache *
+the_cache(void)
+{
+	static struct cache *cache;
+	char folder[] = "/tmp/unfarm-fuzz-XXXXXX", total[sizeof(folder) + 8];
+	struct err err;
+
+	if (cache)
+		return cache;
+	must(mkdtemp(folder) != NULL);
+	cache = cache_open(folder, 1, &err);
+	must(cache != NULL);
+	(void)snprintf(total, sizeof(total), "%s/.total", folder);
+	must(unlink(total) == 0 && rmdir(folder) == 0);
+	return cache;
+}
+
 /* The sandbox that was wanted; init's end of it is returned. */
 static int
 give_slot(const struct world *world)
@@ -175,10 +198,11 @@ on_done(struct task *t, void *ctx)
 static void
 start(struct world *world, unsigned flags, unsigned *done)
 {
+	const struct task *t;
 	struct job_spec *s = job_spec_new();
 	const struct lang *l = lang_find(
 	    fuzz_langs(), flags & 1 ? "c" : "python");
-	auto_buf struct buf input = { .cap = 1 };
+	auto_buf struct buf input = { .cap = 8 };
 
 	must(l);
 	s->language = xstrdup(l->name);
@@ -187,10 +211,13 @@ start(struct world *world, unsigned flags, unsigned *done)
 	s->vcpu = 1;
 	s->return_artifact = flags & 2;
 	job_bytes_set(&s->code, "x", 1);
-	must(buf_adds(&input, "y") == 0);
+	must(buf_adds(&input, "bytes") == 0); /* as liar.c has them */
 	job_spec_add_file(s, "d/in.txt", &input);
-	(void)task_start(
+	world->worker.cache = flags & 4 ? the_cache() : NULL;
+	t = task_start(
 	    &world->worker, s, l, "job_1", "lease", "key", on_done, done);
+	while (t->phase == TASK_LOOK)
+		(void)uv_run(&world->worker.loop, UV_RUN_ONCE);
 }
 
 int
@@ -200,9 +227,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker *w = &world->worker;
 	struct feed f = { data, size };
 	unsigned done = 0;
-	unsigned before = fuzz_free_fds();
+	unsigned before;
 	int init;
 
+	(void)the_cache();
+	before = fuzz_free_fds();
 	start(world, feed_u8(&f), &done);
 	init = give_slot(world);
 	turn(world, init);
@@ -216,6 +245,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < TURNS_MAX && !LIST_EMPTY(&w->tasks); i++)
 		turn(world, -1);
 	turn(world, -1);
+	while (w->storing > 0)
+		turn(world, -1);
 	must(done == 1);
 	must(LIST_EMPTY(&w->tasks) && slots_count(w).ready == 0);
 	must(w->registry->refs == 0);

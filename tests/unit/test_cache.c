@@ -41,6 +41,15 @@ struct world {
 	struct lang_pair pair;
 };
 
+static void
+add_file(struct job_spec *s, const char *name, const char *text)
+{
+	auto_buf struct buf content = { .cap = 64 };
+
+	assert_int_equal(buf_adds(&content, text), 0);
+	job_spec_add_file(s, name, &content);
+}
+
 static struct world *
 world_new(void)
 {
@@ -63,7 +72,7 @@ world_new(void)
 	w->spec->memory_mb = 64;
 	job_bytes_set(&w->spec->code, "int x;", 6);
 	job_spec_add_env(w->spec, "NAME", "value");
-	job_spec_add_file(w->spec, "ab", "c", 1);
+	add_file(w->spec, "ab", "c");
 	w->from = (struct compiled_from){ "owner", w->host, &w->settings,
 		&w->lang, w->spec };
 	return w;
@@ -130,7 +139,7 @@ CHANGE(file_name, set(&w->spec->files[0].name, "aB"))
 CHANGE(file_bytes, job_bytes_set(&w->spec->files[0].content, "C", 1))
 CHANGE(file_border, (set(&w->spec->files[0].name, "a"),
 			job_bytes_set(&w->spec->files[0].content, "bc", 2)))
-CHANGE(file_more, job_spec_add_file(w->spec, "", "", 0))
+CHANGE(file_more, add_file(w->spec, "", ""))
 #undef CHANGE
 
 static void
