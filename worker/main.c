@@ -155,6 +155,7 @@ on_hup(uv_signal_t *s, int sig)
 	}
 	registry_unref(w->registry);
 	w->registry = r;
+	log_info(NULL, "reloaded");
 	slots_renew(w);
 	if (w->first)
 		canary_start(w);

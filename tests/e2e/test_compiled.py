@@ -48,7 +48,7 @@ class Compiling(Farm):
         return self.dir / "data/compiled"
 
     def entries(self):
-        return [p for p in self.folder.iterdir() if len(p.name) == 64]
+        return [self.folder / name for name in self.compiled()]
 
 
 LIMITS = {"rate_per_minute": 100000, "burst": 10000}
@@ -83,16 +83,13 @@ def made(r):
 
 
 def store(farm, code, *args, **options):
-    """The same job until its compiler does not run; the last result with it and the first without."""
-    before = [None]
-
-    def again():
-        r = run(farm, code, *args, **options)
-        if cached(r):
-            return before[0], r
-        before[0] = r
-
-    return wait_for("a program that is kept", again)
+    """A job that compiles, and the same when that was kept: both results."""
+    before = farm.compiled()
+    first = run(farm, code, *args, **options)
+    wait_for("a program that is kept", lambda: farm.compiled() - before)
+    again = run(farm, code, *args, **options)
+    assert (cached(first), cached(again)) == (False, True)
+    return first, again
 
 
 # ---- the second time ----
@@ -198,7 +195,10 @@ def test_a_program_that_fails_is_kept(farm):
 
 
 def reload(farm):
+    """Returns when the master and all its workers have looked again."""
+    before = farm.log("worker").count('msg="reloaded"')
     farm.procs["worker"].send_signal(signal.SIGHUP)
+    wait_for("the reload", lambda: farm.log("worker").count('msg="reloaded"') == before + 1 + len(farm.workers()))
 
 
 def test_a_compiler_that_is_named_is_looked_at_each_time(farm):
@@ -214,23 +214,14 @@ def test_one_that_is_not_named_is_looked_at_with_a_reload(farm):
     code = fresh(MAKES)
     farm.tool("one")
     reload(farm)
-    wait_for("the languages", lambda: "hidden" in farm.get("/languages", sign=False).json()["languages"], 60, 0.1)
     first, again = store(farm, code, "hidden")
     farm.tool("2")
     reload(farm)
-
-    def recompiled():
-        r = run(farm, code, "hidden")
-        return r if not cached(r) else None
-
-    other = wait_for("both workers to have looked", recompiled)
-    assert "\n2\n" in other["stdout"] and made(other) != made(first)
+    other, again = store(farm, code, "hidden")
+    assert "\n2\n" in other["stdout"] and made(first) != made(other) == made(again)
     # And a reload alone changes nothing: what was kept stays of use.
-    first, again = store(farm, code, "hidden")
-    reloads = farm.log("worker").count("languages tried")
     reload(farm)
-    wait_for("the canaries", lambda: farm.log("worker").count("languages tried") > reloads)
-    assert made(run(farm, code, "hidden")) == made(again)
+    assert all(made(run(farm, code, "hidden")) == made(again) for _ in range(4))
 
 
 # ---- the disk ----
@@ -238,15 +229,18 @@ def test_one_that_is_not_named_is_looked_at_with_a_reload(farm):
 
 def test_a_damaged_file_is_compiled_anew(farm):
     code = fresh(MAKES)
-    before = set(farm.entries())
+    before = farm.compiled()
     first, _ = store(farm, code)
-    (entry,) = set(farm.entries()) - before
+    (name,) = farm.compiled() - before
+    entry = farm.folder / name
     data = bytearray(entry.read_bytes())
     data[-10] ^= 1
     entry.write_bytes(data)
     other = run(farm, code)
     assert not cached(other) and made(other) != made(first)
-    assert made(store(farm, code)[1]) == made(other) and entry.exists()
+    wait_for("it to be stored again", entry.exists)
+    again = run(farm, code)
+    assert cached(again) and made(again) == made(other)
 
 
 def test_an_emptied_folder(farm):

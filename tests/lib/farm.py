@@ -322,6 +322,10 @@ class Farm:
         """Of sandboxes, those of dead ones not counted."""
         return self.first_processes(2)
 
+    def compiled(self):
+        """The compiled programs that are kept, by their files' names."""
+        return {path.name for path in (self.dir / "data/compiled").glob("[0-9a-f]" * 64)}
+
     # ---- talking to it ----
 
     def redis(self, *args):

@@ -29,27 +29,24 @@ def kept(r):
 
 
 def until_kept(farm, language, code, key=(PUBLIC, SECRET), **options):
-    """The last result of a job whose compiler ran, and the first one of the same job without: it was stored meanwhile."""
-    before = None
-
-    def run():
-        nonlocal before
-        r = farm.post("/execute", {"language": language, "code": code, **options}, key=key).json()
-        if kept(r):
-            return before, r
-        before = r
-
-    return wait_for("a program that is kept", run)
+    """A job that compiles, and the same when that was kept: both results."""
+    before = farm.compiled()
+    first = farm.post("/execute", {"language": language, "code": code, **options}, key=key).json()
+    wait_for("a program that is kept", lambda: farm.compiled() - before)
+    again = farm.post("/execute", {"language": language, "code": code, **options}, key=key).json()
+    assert (kept(first), kept(again)) == (False, True)
+    return first, again
 
 
 def test_what_one_key_compiled_is_never_anothers(farm):
     code = fresh("printf '#!/bin/sh\ncat id' > main; chmod 755 main; cat /proc/sys/kernel/random/uuid > id")
     keys = [farm.new_key() for _ in range(3)]
-    first = [farm.post("/execute", {"language": "twostep", "code": code}, key=key).json() for key in keys]
-    assert [kept(r) for r in first] == [False] * 3
-    found = [until_kept(farm, "twostep", code, key=key)[1]["stdout"] for key in keys]
-    again = [farm.post("/execute", {"language": "twostep", "code": code}, key=key).json() for key in keys]
-    assert [(kept(r), r["stdout"]) for r in again] == [(True, out) for out in found] and len(set(found)) == 3
+    both = [until_kept(farm, "twostep", code, key=key) for key in keys]
+    found = [first["stdout"] for first, _ in both]
+    assert [again["stdout"] for _, again in both] == found and len(set(found)) == 3
+    for key, out in zip(keys, found, strict=True):
+        r = farm.post("/execute", {"language": "twostep", "code": code}, key=key).json()
+        assert kept(r) and r["stdout"] == out
 
 
 def test_what_a_program_does_is_not_kept(farm):
@@ -60,7 +57,6 @@ cat id; ls; cp /usr/bin/env id; echo evil > more; printf "#!/bin/sh\necho evil" 
 (trap '' HUP TERM; sleep 0.2; while :; do echo evil > id; echo evil > main; done) >/dev/null 2>&1 &
 """)
     first, again = until_kept(farm, "twostep", code)
-    assert first, "it was never sent before"
     assert "evil" not in first["stdout"] and first["stdout"].split()[1:] == ["artifacts", "id", "input", "main", "main.sh"]
     for _ in range(3):
         r = farm.run("twostep", code)
@@ -121,11 +117,11 @@ def twice(farm):
     found = {}
     for some in (list(HOSTILE.items())[n:n + 6] for n in range(0, len(HOSTILE), 6)):
         jobs = [("twostep", fresh(SHOWS + more + ("" if XATTR or "xattr" not in more else " || :")), INPUTS) for _, (more, _) in some]
+        before = farm.compiled()
         first = run_all(farm, jobs)
+        wait_for("those that are kept", lambda: len(farm.compiled() - before) >= sum(can_be for _, (_, can_be) in some))
         until_kept(farm, "twostep", fresh(SHOWS))
-        for (name, (_, can_be)), job, r in zip(some, jobs, first, strict=True):
-            found[name] = until_kept(farm, *job[:2], **INPUTS) if can_be else (r, run_all(farm, [job])[0])
-            found[name] = (found[name][0] or r, found[name][1])
+        found |= dict(zip(dict(some), zip(first, run_all(farm, jobs), strict=True), strict=True))
     return found
 
 
