@@ -161,7 +161,8 @@ on_encoded(uv_work_t *work, int status)
 
 /*
  * Takes the result.  Writing megabytes as JSON takes long enough to make other
- * jobs' deadlines late, so a thread of libuv's pool does it.
+ * jobs' deadlines late, so a thread of libuv's pool does it, unless these wait
+ * for a disk.
  */
 static void
 report(
@@ -184,7 +185,7 @@ report(
 	    w->settings.job_result_seconds * 1000);
 	(void)uv_timer_init(&w->loop, &r->timer);
 	r->timer.data = r->work.data = r;
-	if (result_size(&r->result) > LARGE_RESULT &&
+	if (result_size(&r->result) > LARGE_RESULT && w->late_looks == 0 &&
 	    uv_queue_work(&w->loop, &r->work, encode, on_encoded) == 0)
 		return;
 	encode(&r->work);

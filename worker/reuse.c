@@ -34,7 +34,7 @@
 enum {
 	SOURCES_MAX = 8 << 20, /* bytes that are hashed and compared */
 	FILES_MAX = 64,        /* input files, which are looked for by name */
-	STORES_MAX = 8,        /* at a time: what they hold is in memory */
+	STORES_MAX = 3, /* at a time: a thread is left to write results */
 	CHUNK = 64 << 10,
 };
 
@@ -42,6 +42,7 @@ struct reuse {
 	uv_work_t work;
 	struct task *task;
 	struct cache_key key;
+	bool late;   /* the task did not wait for it */
 	bool looked; /* the thread is done with us: the next three are there */
 	int found;   /* as cache_load() */
 	struct err err;
@@ -66,7 +67,8 @@ can_be_kept(const struct task *t)
 	size_t total = s->code.len;
 
 	/* A canary asks whether the compiler works. */
-	if (!t->worker->cache || !*t->id || t->lang->compile.n == 0)
+	if (!t->worker->cache || t->worker->late_looks > 0 || !*t->id ||
+	    t->lang->compile.n == 0)
 		return false;
 	for (size_t i = 0; i < s->n_files; i++)
 		total += s->files[i].content.len;
@@ -108,6 +110,8 @@ on_looked(uv_work_t *work, int status)
 
 	(void)status;
 	r->looked = true;
+	if (r->late)
+		r->task->worker->late_looks--;
 	if (r->found < 0)
 		tell_trouble(r->task->worker, &r->err);
 	task_looked(r->task);
@@ -124,6 +128,14 @@ reuse_look(struct task *t)
 	buf_init(&t->reuse->kept, CACHE_ENTRY_MAX);
 	return uv_queue_work(
 		   &t->worker->loop, &t->reuse->work, look, on_looked) == 0;
+}
+
+/* The disk may be hung: nobody else asks it until it has answered. */
+void
+reuse_stop_waiting(struct task *t)
+{
+	t->reuse->late = true;
+	t->worker->late_looks++;
 }
 
 void

@@ -311,6 +311,7 @@ on_deadline(uv_timer_t *timer)
 	enum task_phase phase = t->phase;
 
 	if (phase == TASK_LOOK) {
+		reuse_stop_waiting(t);
 		get_slot(t);
 		return;
 	}

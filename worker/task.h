@@ -129,6 +129,7 @@ void collect_file(struct task *t, struct box_event *e);
  */
 bool reuse_look(struct task *t);
 void task_looked(struct task *t);
+void reuse_stop_waiting(struct task *t);
 void reuse_free(struct task *t);
 /* 1: it was found and is in, the compile step is over; 0: it was not. */
 int reuse_put(struct task *t, struct err *err);

@@ -68,6 +68,7 @@ struct worker {
 	struct cache *cache; /* owned; NULL: nothing is kept */
 	bool cache_trouble;  /* was told */
 	unsigned storing;
+	unsigned late_looks; /* that threads are still busy with */
 	long long compiles_reused;
 
 	/* canary.c */

@@ -1,6 +1,7 @@
 """A program that was compiled before is not compiled again: what changes it, what is shown, and what happens to the disk."""
 
 import base64
+import fcntl
 import json
 import os
 import pathlib
@@ -241,6 +242,30 @@ def test_a_damaged_file_is_compiled_anew(farm):
     wait_for("it to be stored again", entry.exists)
     again = run(farm, code)
     assert cached(again) and made(again) == made(other)
+
+
+def test_a_disk_that_hangs_is_waited_for_once(farm):
+    """Whoever changes the folder needs its lock: reading a damaged file hangs, and so does storing."""
+    code, large = fresh(MAKES), fresh("printf '#!/bin/sh\nyes | head -c 400000' > main; chmod 755 main")
+    before = farm.compiled()
+    store(farm, code)
+    (name,) = farm.compiled() - before
+    with open(farm.folder / name, "r+b") as f:
+        f.truncate(50)
+    folder = os.open(farm.folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        jobs = [farm.submit("twostep", source) for source in [code] * 16 + [fresh(MAKES) for _ in range(16)] + [large] * 4]
+        done = [farm.wait_job(job) for job in jobs]
+        assert {r["end_reason"] for r in done} == {"exited"} and not any(map(cached, done))
+        assert [len(r["stdout"]) for r in done[-4:]] == [400000] * 4
+        started = time.monotonic()
+        for _ in range(30):
+            assert not cached(run(farm, code))
+        assert time.monotonic() - started < 15, "30 jobs that wait a second each"
+    finally:
+        os.close(folder)
+    wait_for("a program that is kept again", lambda: cached(run(farm, code)))
 
 
 def test_an_emptied_folder(farm):
