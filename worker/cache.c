@@ -55,7 +55,7 @@ static const char magic[16] = "unfarm-compiled";
 static void
 name_of(const struct cache_key *key, char ret_name[NAME_LEN + 1])
 {
-	for (int i = 0; i < DIGEST_SIZE; i++)
+	for (size_t i = 0; i < DIGEST_SIZE; i++)
 		(void)snprintf(ret_name + 2 * i, 3, "%02x", key->hash[i]);
 }
 
