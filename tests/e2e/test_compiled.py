@@ -28,8 +28,11 @@ class Compiling(Farm):
         records = self.dir / "share/languages.d"
         record = json.loads((records / "dash.json").read_text())
         record.update(aliases=[], shebangs=[], run=["./main"], hello="printf '#!/bin/sh\necho hello\n' > main; chmod 755 main\n")
-        self.tools = pathlib.Path(tempfile.mkdtemp(prefix="unfarm-test-tools-", dir="/opt"))
-        self.tools.chmod(0o755)
+        for old in pathlib.Path("/opt").glob("unfarm-test-*.tools"):  # of killed tests
+            if not self.dir.with_name(old.stem).exists():
+                shutil.rmtree(old)
+        self.tools = pathlib.Path(f"/opt/{self.dir.name}.tools")
+        self.tools.mkdir()
         for name, compiler in {"twostep": ["sh", "main.sh"], "flagged": ["sh", "-e", "main.sh"],
                                "tool": ["sh", f"{self.tools}/cc"], "hidden": ["sh", "-c", f". {self.tools}/cc"]}.items():
             (records / f"{name}.json").write_text(json.dumps(record | {"name": name, "compile": compiler}))
