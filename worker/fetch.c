@@ -37,7 +37,6 @@ enum {
 	RETRY_FIRST_MS = 100,
 	RETRY_MAX_MS = 2000,
 	LARGE_RESULT = 256 << 10,
-	TAKE_MAX = 16, /* jobs of one take: others want some too */
 	YOUNG_MAX = 2, /* jobs that have just begun, at a time */
 	YOUNG_US = 30000,
 };
@@ -338,6 +337,12 @@ start_job(struct worker *w, const redisReply *job)
 	    w->store, on_large, l, "GET %sbody:%s", store_prefix(w->store), id);
 }
 
+static long
+places(const struct worker *w)
+{
+	return w->slots - (long)w->n_tasks;
+}
+
 /*
  * Jobs that began so short a time ago, and when the first of them is not young
  * any more; the newest come first in the list.
@@ -371,11 +376,10 @@ young(const struct worker *w, int64_t *ret_left_us)
 static long
 room(const struct worker *w)
 {
-	long places = w->slots - (long)w->n_tasks;
-	int64_t left_us;
+	int64_t left_us = 0;
 	long starts = YOUNG_MAX - young(w, &left_us);
 
-	return places < starts ? places : starts;
+	return places(w) < starts ? places(w) : starts;
 }
 
 static void
@@ -390,7 +394,7 @@ come_back(struct worker *w)
 {
 	int64_t left_us;
 
-	if (w->slots > (long)w->n_tasks && young(w, &left_us) > 0)
+	if (places(w) > 0 && young(w, &left_us) > 0)
 		(void)uv_timer_start(
 		    &w->age, on_age, (uint64_t)(left_us / 1000 + 1), 0);
 }
@@ -433,10 +437,9 @@ on_taken(void *ctx, const redisReply *reply, const struct err *err)
 }
 
 static void
-take(struct worker *w, struct store *s)
+take(struct worker *w, struct store *s, long n)
 {
 	char vcpu[24], count[24], lease[24];
-	long n = room(w) < TAKE_MAX ? room(w) : TAKE_MAX;
 
 	(void)snprintf(vcpu, sizeof(vcpu), "%ld", w->max_vcpu);
 	(void)snprintf(count, sizeof(count), "%ld", n);
@@ -457,7 +460,8 @@ wait_for_work(struct worker *w)
 	w->waiting = true;
 	store_command(w->blocking, NULL, NULL, "BLPOP %swake %d",
 	    store_prefix(w->blocking), WAIT_SECONDS);
-	take(w, w->blocking);
+	/* Those that are young now will not be when something comes. */
+	take(w, w->blocking, places(w) < YOUNG_MAX ? places(w) : YOUNG_MAX);
 }
 
 void
@@ -471,7 +475,7 @@ fetch_more(struct worker *w)
 		return;
 	}
 	if (w->maybe_more)
-		take(w, w->store);
+		take(w, w->store, room(w));
 	else
 		wait_for_work(w);
 }

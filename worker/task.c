@@ -451,7 +451,9 @@ task_feed(struct task *t, struct slot *s)
 		cannot_start(t, &err);
 		return;
 	}
-	job_spec_drop_files(t->spec);
+	/* A thread may read them, and what is kept is compared with them. */
+	if (!t->reuse)
+		job_spec_drop_files(t->spec);
 	FAULT(worker_staged);
 	begin_step(
 	    t, t->lang->compile.n > 0 && r == 0 ? TASK_COMPILE : TASK_RUN);
