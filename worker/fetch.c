@@ -350,18 +350,17 @@ places(const struct worker *w)
 static long
 young(const struct worker *w, int64_t *ret_left_us)
 {
-	int64_t now = clock_mono_us();
+	int64_t since = clock_mono_us() - YOUNG_US;
 	const struct task *t;
 	long n = 0;
 
 	LIST_FOREACH (t, &w->tasks, link) {
-		int64_t left = t->started_us + YOUNG_US - now;
-
-		if (left <= 0)
+		/* cppcheck-suppress uninitvar; LIST_FOREACH sets t */
+		if (t->started_us <= since)
 			break;
 		if (t->phase == TASK_DONE || *t->id == '\0')
 			continue;
-		*ret_left_us = left;
+		*ret_left_us = t->started_us - since;
 		n++;
 	}
 	return n;

@@ -39,9 +39,9 @@ struct msg;
 /* One of the messages above; what its type does not have is 0 and "". */
 struct wire {
 	enum wire_type type;
-	uint32_t number; /* n or serial */
+	uint32_t number;       /* n or serial */
 	uint32_t mask, others; /* of the grant */
-	const char *kind; /* borrowed from the message, as is text */
+	const char *kind;      /* borrowed from the message, as is text */
 	const char *text;
 };
 /* False for a message that is none of them, to the last byte. */
