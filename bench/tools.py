@@ -86,20 +86,13 @@ class BenchFarm(Farm):
         pids |= {f"worker.{i}": pid for i, pid in enumerate(self.workers())}
         return pids
 
-    def sandboxes(self):
-        """Pids of the inits of this farm's sandboxes."""
-        master = self.procs["worker"].pid
-        children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        workers = set(self.workers())
-        return [int(pid) for pid in children if int(pid) not in workers]
-
     def wait_rest(self, ready):
         """Until the pool is full, `ready` or a little more, and nothing is
         made or destroyed; the number."""
         seen = []
 
         def still():
-            seen.append(len(self.sandboxes()))
+            seen.append(len(self.inits()))
             return len(seen) > 10 and seen[-1] >= ready and len(set(seen[-10:])) == 1
 
         wait_for("the sandboxes to be ready", still, 120, 0.05)

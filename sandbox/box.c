@@ -345,5 +345,5 @@ box_usage(struct box *b, struct box_usage *ret_usage)
 void
 box_reset_peak(struct box *b)
 {
-	cg_reset_peak(&b->cg);
+	(void)cg_reset_peak(&b->cg);
 }

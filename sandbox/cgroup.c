@@ -59,6 +59,8 @@ static const struct {
 	    true },
 	[CG_FILE_CPU_USAGE] = { CG_CPUACCT, "cpuacct.usage", "cpu.stat",
 	    O_RDONLY, true },
+	[CG_FILE_SOCKET_USAGE] = { CG_MEMORY, "memory.kmem.tcp.usage_in_bytes",
+	    NULL, O_RDONLY, false },
 	[CG_FILE_MEMORY_USAGE] = { CG_MEMORY, "memory.usage_in_bytes",
 	    "memory.current", O_RDONLY, true },
 };
@@ -563,19 +565,28 @@ cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err)
 	return put(f->fd[CG_FILE_CPU_LIMIT], text, "processor limit", err);
 }
 
+static int
+take_limit_away(const struct cg_files *f, enum cg_file k, struct err *err)
+{
+	if (f->fd[k] < 0)
+		return 0;
+	return put(f->fd[k], speaks_v2(f, k) ? "max" : "-1", "limit", err);
+}
+
+int
+cg_unlimit_cpu(const struct cg_files *f, struct err *err)
+{
+	return take_limit_away(f, CG_FILE_CPU_LIMIT, err);
+}
+
 int
 cg_unlimit(const struct cg_files *f, struct err *err)
 {
 	/* memory+swap first: it must not be less than memory. */
-	static const enum cg_file all[] = { CG_FILE_SWAP_LIMIT,
-		CG_FILE_MEMORY_LIMIT, CG_FILE_CPU_LIMIT };
-
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (f->fd[all[i]] >= 0 &&
-		    put(f->fd[all[i]], speaks_v2(f, all[i]) ? "max" : "-1",
-			"limit", err) < 0)
-			return -1;
-	return 0;
+	if (take_limit_away(f, CG_FILE_SWAP_LIMIT, err) < 0 ||
+	    take_limit_away(f, CG_FILE_MEMORY_LIMIT, err) < 0)
+		return -1;
+	return cg_unlimit_cpu(f, err);
 }
 
 /* The number after "name " in a file of such lines; the first for "". */
@@ -613,11 +624,11 @@ cg_memory_peak(const struct cg_files *f)
 	return get(f->fd[CG_FILE_MEMORY_PEAK], "");
 }
 
-void
+bool
 cg_reset_peak(const struct cg_files *f)
 {
-	if (f->fd[CG_FILE_MEMORY_PEAK] >= 0)
-		(void)!pwrite(f->fd[CG_FILE_MEMORY_PEAK], "0", 1, 0);
+	return f->fd[CG_FILE_MEMORY_PEAK] >= 0 &&
+	       pwrite(f->fd[CG_FILE_MEMORY_PEAK], "0", 1, 0) == 1;
 }
 
 uint64_t
@@ -630,6 +641,12 @@ uint64_t
 cg_pids_refused(const struct cg_files *f)
 {
 	return (uint64_t)get(f->fd[CG_FILE_PIDS_EVENTS], "max ");
+}
+
+int64_t
+cg_socket_usage(const struct cg_files *f)
+{
+	return get(f->fd[CG_FILE_SOCKET_USAGE], "");
 }
 
 int64_t

@@ -66,6 +66,7 @@ enum cg_file {
 	CG_FILE_CPU_USAGE,
 	CG_FILE__GRANTED, /* those above are for who uses the sandbox */
 	CG_FILE_MEMORY_USAGE = CG_FILE__GRANTED,
+	CG_FILE_SOCKET_USAGE, /* v1 only */
 	CG_FILE__COUNT
 };
 
@@ -98,10 +99,14 @@ int cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err);
 int cg_set_pids(const struct cg_files *f, long n, struct err *err);
 int cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err);
 /* No limit of memory and processor; also gives the present period anew. */
+int cg_unlimit_cpu(const struct cg_files *f, struct err *err);
 int cg_unlimit(const struct cg_files *f, struct err *err);
 int64_t cg_cpu_us(const struct cg_files *f);
 int64_t cg_memory_peak(const struct cg_files *f);
-void cg_reset_peak(const struct cg_files *f);
+/* False where the kernel cannot: v2 before Linux 6.12. */
+bool cg_reset_peak(const struct cg_files *f);
 int64_t cg_memory_usage(const struct cg_files *f);
+/* What buffers of sockets hold where that is counted apart, else 0. */
+int64_t cg_socket_usage(const struct cg_files *f);
 uint64_t cg_oom_kills(const struct cg_files *f);
 uint64_t cg_pids_refused(const struct cg_files *f);

@@ -24,6 +24,7 @@ struct init {
 	int control;     /* to whoever uses the sandbox, or to the launcher */
 	int signals;     /* signalfd: SIGCHLD */
 	pid_t job;       /* 0: none runs */
+	bool holds;      /* job is the program of a nest: we end with it */
 	uint64_t inodes; /* that were free when it was set up */
 	struct err failure; /* first failure of a put; told by the next run */
 	/* Makes a child of ours the held program; does not return.  Or NULL. */

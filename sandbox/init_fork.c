@@ -53,6 +53,7 @@ born(const struct init *nest, int control, int mapped)
 	(void)close(nest->control);
 	(void)close(nest->signals);
 	init_net_leave();
+	(void)setsid(); /* its autogroup is not the farm's */
 	if (read(mapped, &none, 1) != 0 || die_first() < 0)
 		_exit(1);
 	(void)close(mapped);

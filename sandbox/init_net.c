@@ -27,7 +27,8 @@ enum { TEXT_ROOM = 8192 };
 
 /* Of /proc/self/net; what a kernel does not have reads as nothing. */
 static const char *const tables[] = { "dev", "snmp", "snmp6", "netstat", "igmp",
-	"igmp6", "ip6_flowlabel" };
+	"igmp6", "ip6_flowlabel", "ipv6_route", "rt6_stats",
+	"/proc/sys/net/ipv4/tcp_fastopen_key" };
 
 static struct {
 	bool open;
@@ -59,7 +60,8 @@ open_table(const char *name)
 {
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "/proc/self/net/%s", name);
+	(void)snprintf(path, sizeof(path), "%s%s",
+	    *name == '/' ? "" : "/proc/self/net/", name);
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -130,9 +132,10 @@ init_net_clean(struct err *err)
 		remember();
 	if (!was_used())
 		return 0;
-	forget();
+	/* Until that worked, the old one is what the next birth finds used. */
 	if (unshare(CLONE_NEWNET) < 0 || init_net_up() < 0)
 		return err_errno(err, "new network namespace");
+	forget();
 	remember();
 	return 0;
 }

@@ -175,6 +175,7 @@ init_hold(struct init *in, struct msg *m)
 		held = steal_fd(&m->fds[--m->n_fds]);
 	run(in, m);
 	msg_close_fds(m);
+	in->holds = held < 0;
 	if (in->job != 0 && held >= 0)
 		init_ahead_wait(in, steal_fd(&held), m);
 }
@@ -226,8 +227,8 @@ init_reap(struct init *in)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
-		if (pid == in->ahead)
-			_exit(1); /* and with us the sandbox */
+		if (pid == in->ahead || (in->holds && pid == in->job))
+			_exit(1); /* and with us the sandbox, or the nest */
 		if (pid != in->job)
 			continue;
 		in->job = 0;

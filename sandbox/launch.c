@@ -191,9 +191,16 @@ sandbox_granted(struct sandbox *sb)
 void
 sandbox_kill(struct sandbox *sb)
 {
-	/* The init of a pid namespace takes all of it along. */
-	if (sb->pidfd >= 0)
-		(void)sys_pidfd_send_signal(sb->pidfd, SIGKILL);
+	struct err err;
+
+	/*
+	 * The init of a pid namespace takes all of it along, as soon as it
+	 * runs: not when the next period of a used-up limit begins.
+	 */
+	if (sb->pidfd < 0)
+		return;
+	(void)cg_unlimit_cpu(&sb->nest->group.files, &err);
+	(void)sys_pidfd_send_signal(sb->pidfd, SIGKILL);
 }
 
 static void

@@ -163,6 +163,8 @@ static void
 unit_end(struct unit *u)
 {
 	u->state = UNIT_DYING;
+	if (!u->polling_pid)
+		u->home->stale = true; /* it may still be born */
 	if (u->dead || !u->polling_pid)
 		unit_bury(u);
 	else

@@ -249,7 +249,7 @@ SHELLS = {
 BASH = {
     "its names": 'echo "$BASH $BASH_VERSION $BASHOPTS $SHELLOPTS $BASH_SUBSHELL ${BASH_SOURCE[*]} ${FUNCNAME[*]} $UID $EUID ${GROUPS[*]} $SHLVL $HOSTTYPE $MACHTYPE $OSTYPE ${DIRSTACK[*]} $COLUMNS $LINES $HISTFILE"; declare -p BASH_ARGV0 BASH_ARGC BASH_ARGV',
     "the host": 'test "$HOSTNAME" = "$(hostname)" && test "$HOSTNAME" = "$(cat /proc/sys/kernel/hostname)" && echo same',
-    "seconds": 'echo $SECONDS; sleep 1.1; echo $SECONDS; SECONDS=50; echo $SECONDS; (( EPOCHSECONDS - $(date +%s) <= 1 )) && echo now',
+    "seconds": 'echo $((SECONDS <= 1)); sleep 1.1; echo $((SECONDS > 0 && SECONDS <= 3)); SECONDS=50; echo $SECONDS; (( EPOCHSECONDS - $(date +%s) <= 1 )) && echo now',
     "numbers": 'echo $BASHPID $$ $PPID; (echo $BASHPID $$); RANDOM=5; echo $RANDOM $RANDOM',
     "options": "shopt; set -o; shopt -s extglob globstar; echo /dev/nul+(l) **",
     "jobs": "set -m; sleep 0.1 & jobs; fg; echo $?",

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import subprocess
@@ -103,7 +104,7 @@ def refusals(tmp_path):
     return Refusals(tmp_path)
 
 
-OVERLAY, GROUP = "mount ^overlay$ EPERM", r"mkdirat ^(try|s\d+)$ EROFS"
+OVERLAY, GROUP = "mount ^overlay$ EPERM", r"mkdirat ^(try|n\d+)$ EROFS"
 
 
 @pytest.mark.parametrize("rule, what, how", [
@@ -135,9 +136,11 @@ def test_jobs_wait_while_no_sandbox_can_be_made(refusals, rule, why):
         farm.wait_languages(*LANGUAGES)
         layers = farm.run("dash", "true")["isolation"]
         refusals.set(rule)
+        farm.procs["worker"].send_signal(signal.SIGHUP)  # nests that were there are not used any more
+        wait_for("the worker to have read all anew", lambda: "reloaded" in farm.log("worker"))
         # The last ready sandbox is used up; from then on there is none.
         jobs = [farm.submit("dash", f"echo {n}") for n in range(6)]
-        wait_for("the master to say so", lambda: "cannot make a sandbox: " in farm.log("worker")
+        wait_for("the master to say so", lambda: re.search("cannot make a (sandbox|nest): ", farm.log("worker"))
                  and why in farm.log("worker"))
         given_back = farm.log("worker").count("no-sandbox")
         wait_for("it to be tried again", lambda: farm.log("worker").count("no-sandbox") > given_back, 20)

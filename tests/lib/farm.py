@@ -304,23 +304,27 @@ class Farm:
                     found.append(pid)
         return found
 
-    def first_processes(self, depth):
-        """Pids of those that live and have number 1 in a pid namespace so deep below ours."""
+    def processes(self, numbers):
+        """Pids of those in our groups that live and whose numbers in their pid namespaces, ours first, are such."""
         found = []
         for procs in pathlib.Path(f"/sys/fs/cgroup/pids/{self.cgroup}").glob("n*/cgroup.procs"):
             with contextlib.suppress(OSError):
                 for pid in map(int, procs.read_text().split()):
                     status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                    if re.search(rf"^NSpid:(\t\d+){{{depth}}}\t1$", status, re.M) and "State:\tZ" not in status:
+                    if re.search(rf"^NSpid:{numbers}$", status, re.M) and "State:\tZ" not in status:
                         found.append(pid)
         return found
 
     def nests(self):
-        return self.first_processes(1)
+        return self.processes(r"\t\d+\t1")
 
     def inits(self):
-        """Of sandboxes, those of dead ones not counted."""
-        return self.first_processes(2)
+        """First processes of sandboxes, those of dead ones not counted."""
+        return self.processes(r"\t\d+\t\d+\t1")
+
+    def inside(self):
+        """All of sandboxes."""
+        return self.processes(r"\t\d+\t\d+\t\d+.*")
 
     def compiled(self):
         """The compiled programs that are kept, by their files' names."""

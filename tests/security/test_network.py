@@ -149,13 +149,13 @@ c = socket.create_connection(("localhost", 80)); d, _ = s.accept(); c.send(b"hel
     assert found["got"] == "hello"
 
 
-# Without the kernel's own addresses and inode numbers, what it counts of all namespaces and what it has loaded.
+# Without the kernel's own addresses and sockets, what it counts of all namespaces and what it has loaded.
 SEEN = """import os, re
 print(os.readlink("/proc/self/ns/net"))
 for name in sorted(os.listdir("/proc/self/net")):
   path = "/proc/self/net/" + name
-  if os.path.isfile(path) and "_tables_" not in name and name not in ("protocols", "sockstat", "softnet_stat", "ptype", "psched"):
-    try: print(name, re.sub(r"\\b([0-9a-f]{16}|[0-9]{7,})\\b", "", open(path).read()))
+  if os.path.isfile(path) and "_tables_" not in name and name not in ("netlink", "protocols", "sockstat", "softnet_stat", "ptype", "psched"):
+    try: print(name, re.sub(r"\\b[0-9a-f]{16}\\b", "", open(path).read()))
     except OSError: print(name, "")
 for line in open("/proc/self/net/sockstat"): print(re.findall("(\\\\w+:|used \\\\d+|inuse \\\\d+|tw \\\\d+)", line))
 """
