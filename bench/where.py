@@ -186,7 +186,7 @@ def system_calls(farm, n):
 
 
 def profile(run, farm):
-    wait_for("the farm to rest", farm.sandboxes, 60)
+    wait_for("the farm to rest", farm.inits, 60)
     run.gate()
     found = {"request": REQUEST, "cpu": cpu_by_process(farm, run.n(500, 20))}
     if shutil.which("perf"):

@@ -30,7 +30,7 @@ ROWS = {
     "queue_enqueue": (1, 1e7), "queue_take": (1, 1e7), "sandbox_private": (0.001, 50), "sandbox_charged": (0.001, 200),
 }  # fmt: skip
 COMPARED = {"sync_python", "sync_bash", "sync_compiled", "throughput_python", "polling", "queue_enqueue", "queue_take"}
-LATER = {"python_ready", "session_create", "session_echo", "session_memory", "session_freeze"}
+LATER = {"session_create", "session_echo", "session_memory", "session_freeze"}
 CURVES = {"throughput", "throughput-cpu", "latency", "size-cpu", "output", "files", "waiting",
           "queue", "ready-memory", "ready-latency"}  # fmt: skip
 

@@ -35,6 +35,10 @@ check(const struct box_event *e)
 		must(e->failure.code > ERR_OK && e->failure.code < ERR__COUNT);
 		must(memchr(e->failure.msg, '\0', sizeof(e->failure.msg)));
 		break;
+	case BOX_FOLDER:
+		must(memchr(e->name, '\0', sizeof(e->name)));
+		must_be_inside(e->name);
+		break;
 	case BOX_NOTHING:
 	case BOX_EXITED:
 	case BOX_COLLECTED:
