@@ -113,3 +113,18 @@ io_memfd_sealed(const char *name, const void *data, size_t n, struct err *err)
 		return err_errno(err, "rewind memory file");
 	return steal_fd(&fd);
 }
+
+bool
+io_name_is_inside(const char *name)
+{
+	size_t n;
+
+	do {
+		n = strcspn(name, "/");
+		if (n == 0 || (n == 1 && name[0] == '.') ||
+		    (n == 2 && memcmp(name, "..", 2) == 0))
+			return false;
+		name += n;
+	} while (*name++ == '/');
+	return true;
+}

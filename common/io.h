@@ -28,3 +28,9 @@ int io_mkdir_all(const char *path, mode_t mode, struct err *err);
 /* Makes a read-only, sealed memory file at offset 0; returns its descriptor. */
 int
 io_memfd_sealed(const char *name, const void *data, size_t n, struct err *err);
+
+/*
+ * Is it a relative path that stays below where it begins: no part "", "." or
+ * ".."?  For names from a sandbox: whoever uses them must not be led elsewhere.
+ */
+bool io_name_is_inside(const char *name);

@@ -220,22 +220,6 @@ read_failed(struct msg_in *in, struct box_event *e)
 	e->failure.sys = (int)sys;
 }
 
-/* Below what was asked for: whoever saves it must not be led elsewhere. */
-static bool
-name_is_inside(const char *name)
-{
-	size_t n;
-
-	do {
-		n = strcspn(name, "/");
-		if (n == 0 || (n == 1 && name[0] == '.') ||
-		    (n == 2 && memcmp(name, "..", 2) == 0))
-			return false;
-		name += n;
-	} while (*name++ == '/');
-	return true;
-}
-
 /*
  * A FIFO or a device in disguise would block or act when read, and so may a
  * file of /proc: only what a sandbox can store is taken.
@@ -259,7 +243,7 @@ read_file(struct msg *m, struct msg_in *in, struct box_event *e)
 	e->kind = BOX_FILE;
 	e->size = msg_get_u64(in);
 	if (m->n_fds != 1 || strlen(name) >= sizeof(e->name) ||
-	    !name_is_inside(name) || !is_stored(m->fds[0])) {
+	    !io_name_is_inside(name) || !is_stored(m->fds[0])) {
 		in->bad = true;
 		return;
 	}
@@ -274,7 +258,7 @@ read_folder(struct msg_in *in, struct box_event *e)
 
 	e->kind = BOX_FOLDER;
 	e->mode = msg_get_u32(in) & ACCESSPERMS;
-	if (strlen(name) >= sizeof(e->name) || !name_is_inside(name)) {
+	if (strlen(name) >= sizeof(e->name) || !io_name_is_inside(name)) {
 		in->bad = true;
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #include "buf.h"
 #include "environment.h"
+#include "io.h"
 #include "job.h"
 #include "lang.h"
 #include "msg.h"
@@ -142,21 +143,6 @@ compiled_end_entry(struct buf *b)
 	return buf_add(b, "", 1);
 }
 
-/* Neither up nor to the root; "" is nothing. */
-static bool
-is_inside(const char *name)
-{
-	do {
-		size_t n = strcspn(name, "/");
-
-		if (n == 0 || (n == 1 && name[0] == '.') ||
-		    (n == 2 && memcmp(name, "..", 2) == 0))
-			return false;
-		name += n;
-	} while (*name++ == '/');
-	return true;
-}
-
 static bool
 read_entry(struct msg_in *in, struct compiled_entry *e)
 {
@@ -165,7 +151,8 @@ read_entry(struct msg_in *in, struct compiled_entry *e)
 	e->name = msg_get_bytes(in, &len);
 	e->mode = msg_get_u32(in);
 	e->data = msg_get_bytes(in, &e->len);
-	return !in->bad && strlen(e->name) == len && is_inside(e->name) &&
+	return !in->bad && strlen(e->name) == len &&
+	       io_name_is_inside(e->name) &&
 	       (S_ISREG(e->mode) || S_ISDIR(e->mode));
 }
 

@@ -61,3 +61,12 @@ def healthy(request):
     before = (started.procs["worker"].pid, sorted(started.workers()))
     yield
     assert (started.procs["worker"].pid, sorted(started.workers())) == before
+
+
+@pytest.fixture(scope="module")
+def few_nests():
+    """One job at a time, so that one follows another in the same nest."""
+    with Farm(languages=["python"], conf={"worker": {"processes": 1, "slots": 1, "warm": 1}}) as started:
+        started.wait_languages("python")
+        started.wait_canaries()
+        yield started

@@ -245,14 +245,6 @@ def test_the_replacement_of_an_attacked_slot_is_as_new(one):
     wait_for("nothing but inits in ready sandboxes", lambda: one.inits() and set(one.inits()) == set(one.inside()))
 
 
-@pytest.fixture(scope="module")
-def few_nests():
-    with Farm(languages=["python"], conf={"worker": {"processes": 1, "slots": 1, "warm": 1}}) as started:
-        started.wait_languages("python")
-        started.wait_canaries()
-        yield started
-
-
 def test_out_of_memory_takes_a_process_of_the_job_and_not_its_nest(few_nests):
     """Each process is smaller than an interpreter that waits in the same control group."""
     many = """import os, signal, time

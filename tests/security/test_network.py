@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 from attack import probe
-from farm import Farm
 
 
 @pytest.fixture
@@ -172,14 +171,6 @@ LEFT = {
     "names that are taken": "keep = [socket.socket(1), socket.socket(), socket.socket(type=2)]\nkeep[0].bind('\\0name'); keep[0].listen(); keep[1].bind(('0.0.0.0', 80)); keep[1].listen(); keep[2].bind(('0.0.0.0', 80))",
     "sockets on their way": "import array\na, b = socket.socketpair(); n = socket.socket(1); n.bind('\\0other'); n.listen()\na.sendmsg([b'x'], [(1, 1, array.array('i', [a.fileno(), b.fileno(), n.fileno()]))])",
 }
-
-
-@pytest.fixture(scope="module")
-def few_nests():
-    with Farm(languages=["python"], conf={"worker": {"processes": 1, "slots": 1, "warm": 1}}) as started:
-        started.wait_languages("python")
-        started.wait_canaries()
-        yield started
 
 
 @pytest.fixture(scope="module")
