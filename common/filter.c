@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,6 +35,9 @@ static const struct {
 	{ "openat", "openat", 2, HOW_TO_OPEN & ~O_EXCL, O_RDONLY },
 	{ "create", "openat", 2, HOW_TO_OPEN, O_WRONLY | O_CREAT | O_EXCL },
 	{ "prctl", "prctl", 0, UINT32_MAX, PR_SET_NAME },
+	{ "any_prctl", "prctl", 0, 0, 0 },
+	{ "fork_only", "clone", 0, UINT64_MAX,
+	    CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD },
 };
 
 static int

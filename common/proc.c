@@ -183,10 +183,25 @@ proc_lock_down(enum proc_kind kind, struct err *err)
 	files.rlim_cur = files.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return err_errno(err, "raise the limit of open files");
-	if (set_caps(procs[kind].caps, err) < 0 ||
-	    (*procs[kind].calls && filter_load(procs[kind].calls, err) < 0))
+	if (set_caps(procs[kind].caps, err) < 0)
+		return err_wrap(err, "lock down %s", procs[kind].name);
+	return *procs[kind].calls ? proc_restrict_calls(kind, err) : 0;
+}
+
+int
+proc_restrict_calls(enum proc_kind kind, struct err *err)
+{
+	if (filter_load(procs[kind].calls, err) < 0)
 		return err_wrap(err, "lock down %s", procs[kind].name);
 	return 0;
+}
+
+long
+proc_cores(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n > 0 ? n : 1;
 }
 
 int

@@ -39,9 +39,15 @@ int proc_hide_memory(struct err *err);
  */
 int proc_lock_down(enum proc_kind kind, struct err *err);
 
+/* Of these, the system calls alone: for the child of a locked-down process. */
+int proc_restrict_calls(enum proc_kind kind, struct err *err);
+
 /* Descriptors 0, 1, 2 exist (as /dev/null if need be); 3 and up are closed,
  * but for keep (-1: none). */
 int proc_only_std_fds(int keep, struct err *err);
+
+/* Processors that are online, at least 1. */
+long proc_cores(void);
 
 /* Ready for whoever started us: writes our pid to path, 0644. */
 int proc_write_pid(const char *path, struct err *err);

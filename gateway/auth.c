@@ -72,7 +72,7 @@ static void
 refuse(struct request *req, const struct err *err)
 {
 	if (err_http_status(err->code) < 500)
-		req->gw->metrics.counters[METRIC_auth_refused]++;
+		req->gw->metrics->counters[METRIC_auth_refused]++;
 	request_authorized(req, err);
 }
 

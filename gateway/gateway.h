@@ -1,12 +1,13 @@
 #pragma once
 /*
- * gateway.h - the one struct of this daemon: built in main(), passed down,
- * freed in main().  Everything runs on its loop, in one thread.
+ * gateway.h - the one struct of a gateway process: built in main(), passed
+ * down, freed in main().  Everything runs on its loop, in one thread.
  */
 #include <stdbool.h>
 #include <uv.h>
 
 #include "metrics.h"
+#include "prefork.h"
 #include "secret.h"
 #include "settings.h"
 
@@ -31,7 +32,8 @@ struct gateway {
 	struct farm *farm;
 	struct waiters *waiters;
 	struct server *server;
-	struct metrics metrics;
-	size_t body_bytes; /* of all requests that are open */
-	bool draining;     /* answers close their connections */
+	struct prefork prefork;
+	struct metrics *metrics; /* ours of prefork's */
+	size_t body_bytes;       /* of all requests that are open */
+	bool draining;           /* answers close their connections */
 };

@@ -99,7 +99,7 @@ answer_gone(struct job_call *c)
 {
 	struct err err;
 
-	c->req->gw->metrics.counters[METRIC_clients_gone]++;
+	c->req->gw->metrics->counters[METRIC_clients_gone]++;
 	if (c->owner)
 		cancel_job(c);
 	/* Whoever only closed its sending side still reads this. */

@@ -1,10 +1,11 @@
 /*
  * unfarm-gateway: HTTP in, Redis out.
  *
- * Theory of operation.  One process, one thread, one libuv loop.  libmicrohttpd
- * parses HTTP inside that loop (server.c); each request becomes a struct
- * request (request.c) that finds its route in a table (route_table.c), is
- * authenticated (auth.c, signature.c) against a cache of key records
+ * Theory of operation.  One process a core (prefork.c), each with one thread
+ * and one libuv loop, and nothing shared between them but counters.
+ * libmicrohttpd parses HTTP inside that loop (server.c); each request becomes a
+ * struct request (request.c) that finds its route in a table (route_table.c),
+ * is authenticated (auth.c, signature.c) against a cache of key records
  * (keyring.c), and is handled by the route's own file.  Whatever must be shared
  * is in Redis, behind the scripts of conf/redis/: the gateway holds nothing
  * that another gateway could not hold, and killing it loses only its open
@@ -18,10 +19,10 @@
  * connection to Redis came back, every job that is waited for is read again.
  *
  * Start: everything that needs root first (master key, development key, port,
- * pid file), then the account `gateway.user`, then no privileges at all; only
- * then is the first byte of a client read.  Stop (SIGTERM, SIGINT): stop
- * listening, answer those who wait with their job's id and status, let the
- * others finish for drain_seconds, close.
+ * pid file), then the account `gateway.user`, then no privileges at all, then
+ * the processes; only then is the first byte of a client read.  Stop (SIGTERM,
+ * SIGINT): stop listening, answer those who wait with their job's id and
+ * status, let the others finish for drain_seconds, close.
  *
  * The files, in reading order: route.h, request.c, auth.c, spec.c,
  * route_job_create.c, job_call.c, view.c, respond.c.
@@ -35,6 +36,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "clock.h"
 #include "farm.h"
 #include "gateway.h"
@@ -45,6 +47,7 @@
 #include "lang.h"
 #include "log.h"
 #include "mem.h"
+#include "prefork.h"
 #include "proc.h"
 #include "route.h"
 #include "server.h"
@@ -240,7 +243,8 @@ check_descriptors(const struct gateway *gw)
 	struct rlimit files;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
-	    (long)files.rlim_cur < 2 * gw->set.gateway_connections)
+	    (long)files.rlim_cur * gw->prefork.n <
+		2 * gw->set.gateway_connections)
 		log_warn(NULL,
 		    "few descriptors for gateway.connections, going on|"
 		    "limit=%ld connections=%ld",
@@ -259,7 +263,8 @@ give_up_root(const struct gateway *gw, struct err *err)
 		return -1;
 	if (geteuid() == 0 && proc_drop_user(gw->set.gateway_user, err) < 0)
 		return -1;
-	return proc_lock_down(PROC_gateway, err);
+	return proc_lock_down(
+	    gw->prefork.n > 1 ? PROC_gateway_parent : PROC_gateway, err);
 }
 
 /* ---- Redis ---- */
@@ -335,7 +340,7 @@ on_drain(uv_timer_t *t)
 	struct run *run = t->data;
 	struct gateway *gw = run->gw;
 
-	if (gw->metrics.open_requests == 0 ||
+	if (gw->metrics->open_requests == 0 ||
 	    clock_mono_ms() > run->drain_until_ms)
 		uv_stop(&gw->loop);
 }
@@ -349,7 +354,7 @@ on_signal(uv_signal_t *sig, int signum)
 	if (gw->draining)
 		return;
 	log_info(NULL, "stopping|signal=%d open_requests=%llu", signum,
-	    (unsigned long long)gw->metrics.open_requests);
+	    (unsigned long long)gw->metrics->open_requests);
 	gw->draining = true;
 	run->drain_until_ms = clock_mono_ms() +
 			      gw->set.gateway_drain_seconds * 1000;
@@ -360,13 +365,12 @@ on_signal(uv_signal_t *sig, int signum)
 
 /* SIGHUP: the languages are read again; a bad record changes nothing. */
 static void
-on_reload(uv_signal_t *sig, int signum)
+reload(void *ctx)
 {
-	struct gateway *gw = ((struct run *)sig->data)->gw;
+	struct gateway *gw = ctx;
 	struct err err;
 	struct lang_registry *langs = lang_load(gw->set.farm_share_dir, &err);
 
-	(void)signum;
 	if (!langs) {
 		log_err(NULL, "reload: %s, keeping what was", err.msg);
 		return;
@@ -375,8 +379,16 @@ on_reload(uv_signal_t *sig, int signum)
 	    gw->old_langs, gw->n_old_langs + 1, sizeof(struct lang_registry *));
 	gw->old_langs[gw->n_old_langs++] = gw->langs;
 	gw->langs = langs;
-	farm_forget(gw->farm);
+	if (gw->farm)
+		farm_forget(gw->farm);
 	log_info(NULL, "reloaded|languages=%zu", lang_count(langs));
+}
+
+static void
+on_reload(uv_signal_t *sig, int signum)
+{
+	(void)signum;
+	reload(((struct run *)sig->data)->gw);
 }
 
 static void
@@ -384,7 +396,8 @@ watch_signals(struct run *run)
 {
 	uv_loop_t *loop = &run->gw->loop;
 
-	(void)signal(SIGPIPE, SIG_IGN);
+	sigset_t none;
+
 	(void)uv_timer_init(loop, &run->drain);
 	(void)uv_signal_init(loop, &run->sigterm);
 	(void)uv_signal_init(loop, &run->sigint);
@@ -394,6 +407,8 @@ watch_signals(struct run *run)
 	(void)uv_signal_start(&run->sighup, on_reload, SIGHUP);
 	(void)uv_signal_start(&run->sigterm, on_signal, SIGTERM);
 	(void)uv_signal_start(&run->sigint, on_signal, SIGINT);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /*
@@ -417,22 +432,29 @@ close_all(struct run *run)
 }
 
 static void
-free_all(struct gateway *gw)
+close_loop(struct gateway *gw)
 {
 	(void)uv_loop_close(&gw->loop);
 	waiters_free(gw->waiters);
 	farm_free(gw->farm);
 	keyring_free(gw->keyring);
+}
+
+static void
+free_all(struct gateway *gw)
+{
 	for (size_t i = 0; i < gw->n_old_langs; i++)
 		lang_free(gw->old_langs[i]);
 	free(gw->old_langs);
 	lang_free(gw->langs);
+	prefork_done(&gw->prefork);
 	explicit_bzero(&gw->master, sizeof(gw->master));
 	free(gw);
 }
 
 /* ---- all of it ---- */
 
+/* What needs root, or is the same for all processes. */
 static int
 prepare(struct gateway *gw, const char *path, struct err *err)
 {
@@ -441,30 +463,48 @@ prepare(struct gateway *gw, const char *path, struct err *err)
 	    save_dev_key(gw, err) < 0)
 		return -1;
 	gw->langs = lang_load(gw->set.farm_share_dir, err);
-	return gw->langs ? 0 : -1;
+	if (!gw->langs || prefork_open(&gw->prefork, &gw->set, err) < 0)
+		return -1;
+	return give_up_root(gw, err);
 }
 
 static int
-start(struct gateway *gw, struct err *err)
+start(struct gateway *gw, unsigned number, struct err *err)
 {
 	id_random_hex(gw->id, (GATEWAY_ID_MAX - 1) / 2);
+	gw->metrics = &gw->prefork.metrics[number];
 	(void)uv_loop_init(&gw->loop);
 	gw->keyring = keyring_new(gw);
 	gw->waiters = waiters_new(gw);
 	gw->farm = farm_new(gw);
-	gw->server = server_new(gw, err);
-	if (!gw->server || give_up_root(gw, err) < 0)
-		return -1;
-	return open_stores(gw, err);
+	gw->server = server_new(
+	    gw, steal_fd(&gw->prefork.listeners[number]), err);
+	return gw->server ? open_stores(gw, err) : -1;
+}
+
+/* One process of the gateway, from its loop's begin to its end. */
+static void
+serve(struct gateway *gw, unsigned number)
+{
+	struct run run = { .gw = gw };
+	struct err err = { .code = ERR_OK };
+
+	if (start(gw, number, &err) < 0)
+		die(PROGRAM, &err);
+	watch_signals(&run);
+	log_info(NULL, "serving|gateway=%s", gw->id);
+	(void)uv_run(&gw->loop, UV_RUN_DEFAULT);
+	close_all(&run);
+	close_loop(gw);
 }
 
 int
 main(int argc, char **argv)
 {
 	struct gateway *gw = xcalloc(1, sizeof(*gw));
-	struct run run = { .gw = gw };
+	const struct prefork_hooks hooks = { gw, reload };
 	struct err err = { .code = ERR_OK };
-	int status;
+	int status, number;
 	const char *path = parse_options(argc, argv, &status);
 
 	if (!path) {
@@ -472,16 +512,17 @@ main(int argc, char **argv)
 		return status;
 	}
 	if (proc_only_std_fds(-1, &err) < 0 || proc_hide_memory(&err) < 0 ||
-	    prepare(gw, path, &err) < 0 || start(gw, &err) < 0)
+	    prepare(gw, path, &err) < 0)
 		die(PROGRAM, &err);
-	watch_signals(&run);
-	log_info(NULL, "started|version=%s listen=%s port=%ld gateway=%s",
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_info(NULL, "started|version=%s listen=%s port=%ld processes=%u",
 	    UNFARM_VERSION, gw->set.gateway_listen, gw->set.gateway_port,
-	    gw->id);
+	    gw->prefork.n);
 	check_descriptors(gw);
-	(void)uv_run(&gw->loop, UV_RUN_DEFAULT);
-	close_all(&run);
+	number = prefork_run(&gw->prefork, &hooks, &status);
+	if (number >= 0)
+		serve(gw, (unsigned)number);
 	log_info(NULL, "stopped");
 	free_all(gw);
-	return 0;
+	return status;
 }

@@ -27,6 +27,19 @@ metrics_answered(struct metrics *m, size_t route, int status, int64_t spent_us)
 	m->spent_us[route] += (uint64_t)spent_us;
 }
 
+void
+metrics_add(struct metrics *sum, const struct metrics *m)
+{
+	for (size_t i = 0; i < METRIC__COUNT; i++)
+		sum->counters[i] += m->counters[i];
+	for (size_t i = 0; i < METRICS_ROUTES; i++) {
+		for (size_t k = 0; k < METRICS_CLASSES; k++)
+			sum->answers[i][k] += m->answers[i][k];
+		sum->spent_us[i] += m->spent_us[i];
+	}
+	sum->open_requests += m->open_requests;
+}
+
 /* The buffer's cap is far above what the tables can print. */
 #define add(out, ...)                                                          \
 	do {                                                                   \

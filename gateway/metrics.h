@@ -1,5 +1,10 @@
 #pragma once
-/* metrics.h - counters of this process; rows live in metrics.def. */
+/*
+ * metrics.h - counters of a gateway process; rows live in metrics.def.
+ *
+ * Each process writes its own and reads those of its siblings, which have no
+ * lock: a word is read whole, and two words may be of different moments.
+ */
 #include <stdint.h>
 
 #include "buf.h"
@@ -20,6 +25,8 @@ struct metrics {
 	uint64_t spent_us[METRICS_ROUTES]; /* arrival to answered */
 	uint64_t open_requests;
 };
+
+void metrics_add(struct metrics *sum, const struct metrics *m);
 
 struct farm_view;
 

@@ -58,7 +58,7 @@ request_new(struct gateway *gw, struct MHD_Connection *conn, const char *target)
 		req->query.text = req->target + req->path_len + 1;
 		req->query.len = req->target_len - req->path_len - 1;
 	}
-	gw->metrics.open_requests++;
+	gw->metrics->open_requests++;
 	return req;
 }
 
@@ -91,7 +91,7 @@ request_free(struct request *req)
 
 	if (!req)
 		return;
-	m = &req->gw->metrics;
+	m = req->gw->metrics;
 	m->open_requests--;
 	if (req->status)
 		metrics_answered(m,
@@ -295,7 +295,7 @@ refuse_body(struct request *req)
 	if (req->body.len + 1 > body_limit(req)) {
 		(void)too_large(req, &req->refusal);
 	} else {
-		gw->metrics.counters[METRIC_bodies_refused]++;
+		gw->metrics->counters[METRIC_bodies_refused]++;
 		(void)err_set(&req->refusal, ERR_UNAVAILABLE, 0,
 		    "too many large requests at once: try again");
 	}

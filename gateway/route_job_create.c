@@ -96,7 +96,7 @@ answer_rate(struct create *c, const redisReply *r)
 	    "the key may create %ld jobs a minute (%ld at once): try again "
 	    "after the time that Retry-After says",
 	    k->rate, k->burst);
-	c->req->gw->metrics.counters[METRIC_jobs_refused]++;
+	c->req->gw->metrics->counters[METRIC_jobs_refused]++;
 	retry_after(c->req, store_reply_int(store_reply_at(r, 3), 0));
 	body = respond_err_body(&err);
 	respond_json(c->req, err_http_status(err.code), body);
@@ -114,7 +114,7 @@ answer_busy(struct create *c, const redisReply *r)
 	    "%lld of the key's jobs are running or waiting and %lld may be: "
 	    "wait for some to end",
 	    active, limit);
-	c->req->gw->metrics.counters[METRIC_jobs_refused]++;
+	c->req->gw->metrics->counters[METRIC_jobs_refused]++;
 	retry_after(c->req, 0);
 	body = respond_err_body(&err);
 	json_set_int(body, "active_executions", active);
@@ -126,7 +126,7 @@ static void
 answer_ok(struct create *c, const redisReply *r)
 {
 	(void)r;
-	c->req->gw->metrics.counters[METRIC_jobs_created]++;
+	c->req->gw->metrics->counters[METRIC_jobs_created]++;
 	if (c->async) {
 		answer_accepted(c);
 		return;
@@ -143,7 +143,7 @@ answer_same(struct create *c, const redisReply *r)
 	const char *id = store_reply_str(store_reply_at(r, 1), "");
 	int64_t hold_ms = c->call.hold_ms;
 
-	req->gw->metrics.counters[METRIC_jobs_replayed]++;
+	req->gw->metrics->counters[METRIC_jobs_replayed]++;
 	respond_header(req, "Idempotent-Replayed", "true");
 	job_call_done(&c->call);
 	c->call = (struct job_call){ .req = req };

@@ -15,11 +15,13 @@ on_farm(void *ctx, const struct farm_view *view, const struct err *err)
 {
 	struct request *req = ctx;
 	auto_buf struct buf out = { .cap = TEXT_MAX };
+	struct metrics sum;
 	size_t len = 0;
 	char *text;
 
 	(void)err;
-	metrics_print(&req->gw->metrics, view, &out);
+	prefork_metrics(&req->gw->prefork, &sum);
+	metrics_print(&sum, view, &out);
 	text = buf_steal(&out, &len);
 	respond_text(
 	    req, 200, "text/plain; version=0.0.4; charset=utf-8", text, len);

@@ -42,7 +42,6 @@ struct peer {
 struct server {
 	struct gateway *gw;
 	struct MHD_Daemon *daemon;
-	int listener; /* -1 once it is libmicrohttpd's */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	uv_timer_t sweep;
@@ -142,7 +141,7 @@ peer_overdue(struct peer *p)
 	if (p->sending)
 		send_overdue(p->fd);
 	(void)shutdown(p->fd, SHUT_RDWR);
-	p->server->gw->metrics.counters[METRIC_requests_overdue]++;
+	p->server->gw->metrics->counters[METRIC_requests_overdue]++;
 	p->deadline_ms = 0;
 }
 
@@ -189,7 +188,7 @@ on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
 		peer_expect(p, s->gw->set.gateway_body_seconds);
 		TAILQ_INSERT_TAIL(&s->peers, p, link);
 		*socket_context = p;
-		s->gw->metrics.counters[METRIC_connections]++;
+		s->gw->metrics->counters[METRIC_connections]++;
 	} else if (p) {
 		TAILQ_REMOVE(&s->peers, p, link);
 		free(p);
@@ -265,49 +264,17 @@ on_mhd_log(void *cls, const char *fmt, va_list ap)
 
 /* ---- start and end ---- */
 
-static int
-listen_at(const struct addrinfo *ai, struct err *err)
+/* Ours of all that the address may have. */
+static unsigned
+connections(const struct gateway *gw)
 {
-	auto_close int fd = socket(ai->ai_family,
-	    ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
-	const int on = 1;
+	unsigned n = gw->prefork.n;
 
-	if (fd < 0)
-		return err_errno(err, "socket");
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0)
-		return err_errno(err, "bind");
-	if (listen(fd, BACKLOG) < 0)
-		return err_errno(err, "listen");
-	return steal_fd(&fd);
-}
-
-static int
-open_listener(const struct settings *set, struct err *err)
-{
-	const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-	};
-	struct addrinfo *ai;
-	char port[24];
-	int r, fd;
-
-	(void)snprintf(port, sizeof(port), "%ld", set->gateway_port);
-	r = getaddrinfo(set->gateway_listen, port, &hints, &ai);
-	if (r != 0)
-		return err_set(err, ERR_INVALID, 0, "listen on `%s`: %s",
-		    set->gateway_listen, gai_strerror(r));
-	fd = listen_at(ai, err);
-	freeaddrinfo(ai);
-	if (fd < 0)
-		return err_wrap(
-		    err, "listen on `%s` port %s", set->gateway_listen, port);
-	return fd;
+	return ((unsigned)gw->set.gateway_connections + n - 1) / n;
 }
 
 static struct MHD_Daemon *
-start_daemon(struct server *s)
+start_daemon(struct server *s, int listener)
 {
 	const struct settings *set = &s->gw->set;
 
@@ -316,8 +283,8 @@ start_daemon(struct server *s)
 				    MHD_ALLOW_SUSPEND_RESUME |
 				    MHD_USE_ERROR_LOG,
 	    0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
-	    on_mhd_log, s, MHD_OPTION_LISTEN_SOCKET, s->listener,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)set->gateway_connections,
+	    on_mhd_log, s, MHD_OPTION_LISTEN_SOCKET, listener,
+	    MHD_OPTION_CONNECTION_LIMIT, connections(s->gw),
 	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)set->gateway_idle_seconds,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
 	    MHD_OPTION_URI_LOG_CALLBACK, on_first_line, s,
@@ -347,21 +314,16 @@ start_handles(struct server *s)
 }
 
 struct server *
-server_new(struct gateway *gw, struct err *err)
+server_new(struct gateway *gw, int listener, struct err *err)
 {
 	struct server *s = xcalloc(1, sizeof(*s));
 
 	s->gw = gw;
 	TAILQ_INIT(&s->peers);
-	s->listener = open_listener(&gw->set, err);
-	if (s->listener < 0) {
-		free(s);
-		return NULL;
-	}
-	s->daemon = start_daemon(s);
+	s->daemon = start_daemon(s, listener);
 	if (!s->daemon) {
 		(void)err_set(err, ERR_SYS, 0, "libmicrohttpd does not start");
-		(void)close(s->listener);
+		(void)close(listener);
 		free(s);
 		return NULL;
 	}

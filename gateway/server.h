@@ -11,8 +11,11 @@ struct gateway;
 struct server;
 struct peer;
 
-/* Binds and listens; nothing is served before the loop runs. */
-struct server *server_new(struct gateway *gw, struct err *err);
+/*
+ * listener is owned from here on, also when this fails; nothing is served
+ * before the loop runs.
+ */
+struct server *server_new(struct gateway *gw, int listener, struct err *err);
 void server_free(struct server *s);
 
 /* No new connections from here on; those that are open go on. */

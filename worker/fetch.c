@@ -27,6 +27,7 @@
 #include "fault.h"
 #include "json.h"
 #include "log.h"
+#include "proc.h"
 #include "task.h"
 
 enum {
@@ -676,7 +677,7 @@ describe(const struct worker *w)
 	json_set_bool(o, "trying", w->canary != NULL);
 	json_set_int(o, "max_vcpu", w->max_vcpu);
 	json_set_int(o, "compiles_reused", w->compiles_reused);
-	json_set_int(o, "cores", sysconf(_SC_NPROCESSORS_ONLN));
+	json_set_int(o, "cores", proc_cores());
 	(void)json_object_set_new(o, "load", loads);
 	(void)json_object_set_new(o, "memory", memory_now());
 	return json_text(o);

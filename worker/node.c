@@ -6,33 +6,27 @@
 #include <unistd.h>
 
 #include "job.h"
+#include "proc.h"
 
 enum { SLOTS_A_CORE = 8, WARM_A_CORE = 2, VCPU_MAX = 8 };
-
-static long
-cores(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return n > 0 ? n : 1;
-}
 
 long
 node_processes(const struct settings *s)
 {
-	return s->worker_processes > 0 ? s->worker_processes : cores();
+	return s->worker_processes > 0 ? s->worker_processes : proc_cores();
 }
 
 long
 node_slots(const struct settings *s)
 {
-	return s->worker_slots > 0 ? s->worker_slots : SLOTS_A_CORE * cores();
+	return s->worker_slots > 0 ? s->worker_slots
+				   : SLOTS_A_CORE * proc_cores();
 }
 
 long
 node_warm(const struct settings *s)
 {
-	return s->worker_warm > 0 ? s->worker_warm : WARM_A_CORE * cores();
+	return s->worker_warm > 0 ? s->worker_warm : WARM_A_CORE * proc_cores();
 }
 
 long
@@ -40,7 +34,7 @@ node_max_vcpu(const struct settings *s)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	long by_memory = pages / (1024L * 1024 / page) / JOB_MEMORY_PER_VCPU_MB;
-	long n = cores() < by_memory ? cores() : by_memory;
+	long n = proc_cores() < by_memory ? proc_cores() : by_memory;
 
 	if (s->worker_max_vcpu > 0)
 		return s->worker_max_vcpu;

@@ -96,7 +96,7 @@ def test_a_large_result_is_in_every_shape_of_a_job(farm):
 def cpu_s(farm):
     """Of the gateway and the worker processes so far."""
     total = 0
-    for pid in [farm.procs["gateway"].pid, *farm.workers()]:
+    for pid in [*farm.gateways(), *farm.workers()]:
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
@@ -160,7 +160,7 @@ def status_kb(pid, name):
 
 
 def daemons(farm):
-    return {"gateway": [farm.procs["gateway"].pid], "worker": farm.workers()}
+    return {"gateway": farm.gateways(), "worker": farm.workers()}
 
 
 @plain_build

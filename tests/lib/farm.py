@@ -293,6 +293,11 @@ class Farm:
 
     # ---- processes of the farm ----
 
+    def gateways(self):
+        """Pids of the processes that serve: children of the one that was started, or itself."""
+        pid = self.procs["gateway"].pid
+        return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [pid]
+
     def workers(self):
         """Pids of the worker processes (not of their master)."""
         master = self.procs["worker"].pid
