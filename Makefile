@@ -66,7 +66,7 @@ COMMON_SRC    := $(wildcard common/*.c)
 # static program, and as a library loaded into what a nest holds.
 INIT_SRC      := sandbox/init.c sandbox/init_setup.c sandbox/init_run.c \
                  sandbox/init_files.c sandbox/init_fork.c sandbox/init_net.c \
-                 sandbox/init_ahead.c
+                 sandbox/init_ahead.c sandbox/init_proc.c
 # Of these, tests have a copy in libsandbox.
 INIT_SHARED   := sandbox/init_read.c common/msg.c common/err.c
 HOLD_SRC      := $(wildcard sandbox/hold*.c)

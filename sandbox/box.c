@@ -9,14 +9,20 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 
+#include "box.h"
 #include "cgroup.h"
 #include "cleanup.h"
 #include "io.h"
 #include "msg.h"
 #include "proto.h"
 
-enum { SEND_WAIT_MS = 2000 };
+enum {
+	SEND_WAIT_MS = 2000,
+	TTYAUX_MAJOR = 5,
+	PTMX = 2, /* Documentation/admin-guide/devices.txt: char 5, 2 */
+};
 
 struct box {
 	int control;
@@ -61,6 +67,15 @@ box_adopt(const struct sandbox_grant *g, struct err *err)
 	free(b);
 	(void)err_set(err, ERR_SANDBOX, 0, "descriptors of a sandbox are off");
 	return NULL;
+}
+
+struct box *
+box_new(int control, const struct cg_files *files, unsigned others)
+{
+	struct box *b = xcalloc(1, sizeof(*b));
+
+	*b = (struct box){ control, *files, others };
+	return b;
 }
 
 void
@@ -167,6 +182,44 @@ box_run(struct box *b, const struct box_command *cmd, struct err *err)
 	return tell(b, PROTO_RUN, &o, cmd->fds, 3, err);
 }
 
+int
+box_start(
+    struct box *b, uint32_t id, const struct box_process *p, struct err *err)
+{
+	struct msg_out o = { .data = message_body() };
+
+	msg_put_u32(&o, id);
+	msg_put_strs(&o, p->argv);
+	msg_put_strs(&o, p->env);
+	msg_put_str(&o, p->dir ? p->dir : "");
+	msg_put_u32(&o, p->terminal);
+	msg_put_u32(&o, p->cols);
+	msg_put_u32(&o, p->rows);
+	return tell(b, PROTO_START, &o, p->fds, p->terminal ? 0 : 3, err);
+}
+
+int
+box_stop(struct box *b, uint32_t id, struct err *err)
+{
+	unsigned char body[4];
+	struct msg_out o = { .data = body };
+
+	msg_put_u32(&o, id);
+	return tell(b, PROTO_STOP, &o, NULL, 0, err);
+}
+
+int
+box_freeze(struct box *b, unsigned wait_ms, struct err *err)
+{
+	return cg_freeze(&b->cg, wait_ms, err);
+}
+
+int
+box_thaw(struct box *b, struct err *err)
+{
+	return cg_thaw(&b->cg, err);
+}
+
 static int
 collect(struct box *b, uint16_t type, const char *path, unsigned max_files,
     uint64_t max_bytes, struct err *err)
@@ -199,8 +252,9 @@ box_collect_all(
 /* ---- what init says; none of it is trusted ---- */
 
 static void
-read_exited(struct msg_in *in, struct box_event *e)
+read_exited(struct msg *m, struct msg_in *in, struct box_event *e)
 {
+	(void)m;
 	e->kind = BOX_EXITED;
 	e->status = (int)msg_get_u32(in);
 	e->cpu_us = (int64_t)msg_get_u64(in);
@@ -208,11 +262,12 @@ read_exited(struct msg_in *in, struct box_event *e)
 }
 
 static void
-read_failed(struct msg_in *in, struct box_event *e)
+read_failed(struct msg *m, struct msg_in *in, struct box_event *e)
 {
 	const char *text = msg_get_str(in);
 	uint32_t code = msg_get_u32(in), sys = msg_get_u32(in);
 
+	(void)m;
 	e->kind = BOX_FAILED;
 	(void)err_set(&e->failure,
 	    code > ERR_OK && code < ERR__COUNT ? (enum err_code)code : ERR_SYS,
@@ -252,10 +307,11 @@ read_file(struct msg *m, struct msg_in *in, struct box_event *e)
 }
 
 static void
-read_folder(struct msg_in *in, struct box_event *e)
+read_folder(struct msg *m, struct msg_in *in, struct box_event *e)
 {
 	const char *name = msg_get_str(in);
 
+	(void)m;
 	e->kind = BOX_FOLDER;
 	e->mode = msg_get_u32(in) & ACCESSPERMS;
 	if (strlen(name) >= sizeof(e->name) || !io_name_is_inside(name)) {
@@ -266,31 +322,82 @@ read_folder(struct msg_in *in, struct box_event *e)
 }
 
 static void
-read_collected(struct msg_in *in, struct box_event *e)
+read_collected(struct msg *m, struct msg_in *in, struct box_event *e)
 {
+	(void)m;
 	e->kind = BOX_COLLECTED;
 	e->truncated = msg_get_u32(in) != 0;
 }
+
+/* A terminal of the sandbox's own: nothing else is read or written as one. */
+static bool
+is_terminal(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+	       major(st.st_rdev) == TTYAUX_MAJOR && minor(st.st_rdev) == PTMX;
+}
+
+static void
+read_started(struct msg *m, struct msg_in *in, struct box_event *e)
+{
+	e->kind = BOX_STARTED;
+	e->id = msg_get_u32(in);
+	e->pid = (pid_t)msg_get_u32(in);
+	if (m->n_fds > 1 || (m->n_fds == 1 && !is_terminal(m->fds[0])))
+		in->bad = true;
+	else if (m->n_fds == 1)
+		e->fd = steal_fd(&m->fds[0]);
+}
+
+static void
+read_refused(struct msg *m, struct msg_in *in, struct box_event *e)
+{
+	uint32_t id = msg_get_u32(in);
+
+	read_failed(m, in, e);
+	e->kind = BOX_REFUSED;
+	e->id = id;
+}
+
+static void
+read_ended(struct msg *m, struct msg_in *in, struct box_event *e)
+{
+	uint32_t id = msg_get_u32(in);
+
+	read_exited(m, in, e);
+	e->kind = BOX_ENDED;
+	e->id = id;
+}
+
+static const struct {
+	enum proto_type type;
+	void (*read)(struct msg *m, struct msg_in *in, struct box_event *e);
+} readers[] = {
+	{ PROTO_EXITED, read_exited },
+	{ PROTO_FAILED, read_failed },
+	{ PROTO_FILE, read_file },
+	{ PROTO_FOLDER, read_folder },
+	{ PROTO_COLLECTED, read_collected },
+	{ PROTO_STARTED, read_started },
+	{ PROTO_REFUSED, read_refused },
+	{ PROTO_ENDED, read_ended },
+};
 
 static void
 read_event(struct msg *m, struct box_event *e)
 {
 	struct msg_in in;
+	bool known = false;
 
 	msg_in_init(&in, m);
-	if (m->hdr.type == PROTO_EXITED)
-		read_exited(&in, e);
-	else if (m->hdr.type == PROTO_FAILED)
-		read_failed(&in, e);
-	else if (m->hdr.type == PROTO_FILE)
-		read_file(m, &in, e);
-	else if (m->hdr.type == PROTO_FOLDER)
-		read_folder(&in, e);
-	else if (m->hdr.type == PROTO_COLLECTED)
-		read_collected(&in, e);
-	else
-		in.bad = true;
-	if (!msg_in_done(&in)) {
+	for (size_t i = 0; i < ARRAY_LEN(readers); i++)
+		if (readers[i].type == m->hdr.type) {
+			readers[i].read(m, &in, e);
+			known = true;
+		}
+	if (!known || !msg_in_done(&in)) {
 		cleanup_closep(&e->fd);
 		*e = (struct box_event){ .kind = BOX_GONE, .fd = -1 };
 	}
@@ -321,6 +428,7 @@ box_usage(struct box *b, struct box_usage *ret_usage)
 	*ret_usage = (struct box_usage){
 		.cpu_us = cg_cpu_us(&b->cg),
 		.memory_peak = cg_memory_peak(&b->cg),
+		.memory_now = cg_memory_usage(&b->cg),
 		.oom_kills = cg_oom_kills(&b->cg),
 		.pids_refused = cg_pids_refused(&b->cg),
 	};

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "io.h"
 
 enum {
@@ -30,6 +31,7 @@ static const char *const tree_names[CG__COUNT] = {
 	[CG_PIDS] = "pids",
 	[CG_CPU] = "cpu",
 	[CG_CPUACCT] = "cpuacct",
+	[CG_FREEZER] = "freezer",
 	[CG_UNIFIED] = "unified",
 };
 
@@ -39,30 +41,34 @@ static const struct {
 	const char *v1;
 	const char *v2;
 	int flags;
-	bool needed;
+	enum { MAY_MISS, NEEDED, LATER } when;
 } file_table[CG_FILE__COUNT] = {
 	[CG_FILE_MEMORY_LIMIT] = { CG_MEMORY, "memory.limit_in_bytes",
-	    "memory.max", O_WRONLY, true },
+	    "memory.max", O_WRONLY, NEEDED },
 	[CG_FILE_SWAP_LIMIT] = { CG_MEMORY, "memory.memsw.limit_in_bytes",
-	    "memory.swap.max", O_WRONLY, false },
+	    "memory.swap.max", O_WRONLY, MAY_MISS },
 	[CG_FILE_SOCKET_LIMIT] = { CG_MEMORY, "memory.kmem.tcp.limit_in_bytes",
-	    NULL, O_WRONLY, false },
+	    NULL, O_WRONLY, MAY_MISS },
 	[CG_FILE_MEMORY_PEAK] = { CG_MEMORY, "memory.max_usage_in_bytes",
-	    "memory.peak", O_RDWR, false },
+	    "memory.peak", O_RDWR, MAY_MISS },
 	[CG_FILE_MEMORY_EVENTS] = { CG_MEMORY, "memory.oom_control",
-	    "memory.events", O_RDONLY, true },
+	    "memory.events", O_RDONLY, NEEDED },
 	[CG_FILE_PIDS_LIMIT] = { CG_PIDS, "pids.max", "pids.max", O_WRONLY,
-	    true },
+	    NEEDED },
 	[CG_FILE_PIDS_EVENTS] = { CG_PIDS, "pids.events", "pids.events",
-	    O_RDONLY, false },
+	    O_RDONLY, MAY_MISS },
 	[CG_FILE_CPU_LIMIT] = { CG_CPU, "cpu.cfs_quota_us", "cpu.max", O_WRONLY,
-	    true },
+	    NEEDED },
 	[CG_FILE_CPU_USAGE] = { CG_CPUACCT, "cpuacct.usage", "cpu.stat",
-	    O_RDONLY, true },
+	    O_RDONLY, NEEDED },
 	[CG_FILE_SOCKET_USAGE] = { CG_MEMORY, "memory.kmem.tcp.usage_in_bytes",
-	    NULL, O_RDONLY, false },
+	    NULL, O_RDONLY, MAY_MISS },
 	[CG_FILE_MEMORY_USAGE] = { CG_MEMORY, "memory.usage_in_bytes",
-	    "memory.current", O_RDONLY, true },
+	    "memory.current", O_RDONLY, NEEDED },
+	[CG_FILE_FREEZE] = { CG_FREEZER, "freezer.state", "cgroup.freeze",
+	    O_WRONLY, LATER },
+	[CG_FILE_FREEZE_STATE] = { CG_FREEZER, "freezer.state", "cgroup.events",
+	    O_RDONLY, LATER },
 };
 
 /* ---- finding the trees ---- */
@@ -108,6 +114,8 @@ find_tree(enum cg_tree_kind k, char ret_path[ROOT_MAX], int *ret_version)
 	*ret_version = 2;
 	if (k == CG_UNIFIED)
 		return find_unified(ret_path);
+	if (k == CG_FREEZER && find_unified(ret_path) == 0)
+		return -1;
 	/* On v2 there is no cpuacct: cpu.stat is cpu's. */
 	if (k == CG_CPUACCT &&
 	    find_controller("cpu", ret_path, ret_version) == 0 &&
@@ -360,10 +368,20 @@ cg_layout_close(struct cg_layout *l)
 
 /* ---- one group ---- */
 
+/* A v2 tree freezes, whatever controllers it has. */
+static enum cg_tree_kind
+tree_of(const struct cg_layout *l, enum cg_file f)
+{
+	enum cg_tree_kind tree = file_table[f].tree;
+
+	return tree == CG_FREEZER && l->dirfd[CG_UNIFIED] >= 0 ? CG_UNIFIED
+							       : tree;
+}
+
 static int
 open_file(const struct cg_layout *l, const char *group, enum cg_file f)
 {
-	enum cg_tree_kind tree = file_table[f].tree;
+	enum cg_tree_kind tree = tree_of(l, f);
 	const char *name = l->version[tree] == 2 ? file_table[f].v2
 						 : file_table[f].v1;
 	char path[128];
@@ -380,18 +398,57 @@ open_file(const struct cg_layout *l, const char *group, enum cg_file f)
 }
 
 static int
+open_one(const struct cg_layout *l, struct cg_group *g, enum cg_file f)
+{
+	g->files.fd[f] = open_file(l, g->name, f);
+	if (l->version[tree_of(l, f)] == 2)
+		g->files.v2 |= 1U << f;
+	return g->files.fd[f];
+}
+
+static int
 open_files(const struct cg_layout *l, struct cg_group *g, struct err *err)
 {
-	for (int f = 0; f < CG_FILE__COUNT; f++) {
-		int fd = open_file(l, g->name, (enum cg_file)f);
-
-		if (fd < 0 && file_table[f].needed)
+	for (int f = 0; f < CG_FILE__COUNT; f++)
+		if (file_table[f].when != LATER &&
+		    open_one(l, g, (enum cg_file)f) < 0 &&
+		    file_table[f].when == NEEDED)
 			return err_errno(err, "open `%s` of a control group",
 			    file_table[f].v1);
-		g->files.fd[f] = fd;
-		if (l->version[file_table[f].tree] == 2)
-			g->files.v2 |= 1U << f;
+	return 0;
+}
+
+int
+cg_group_open_freezer(
+    const struct cg_layout *l, struct cg_group *g, struct err *err)
+{
+	if (open_one(l, g, CG_FILE_FREEZE) < 0 ||
+	    open_one(l, g, CG_FILE_FREEZE_STATE) < 0)
+		return err_set(err, ERR_SANDBOX, errno,
+		    "this host cannot freeze control groups: it has neither "
+		    "cgroup v2 (Linux 5.2) nor the v1 freezer");
+	return 0;
+}
+
+int
+cg_files_copy(
+    const struct cg_files *f, struct cg_files *ret_copy, struct err *err)
+{
+	struct cg_files copy = { .v2 = f->v2 };
+	int r = 0;
+
+	for (int k = 0; k < CG_FILE__COUNT; k++) {
+		copy.fd[k] = f->fd[k] < 0 ? -1
+					  : fcntl(f->fd[k], F_DUPFD_CLOEXEC, 0);
+		if (copy.fd[k] < 0 && f->fd[k] >= 0)
+			r = -1;
 	}
+	if (r < 0) {
+		(void)err_errno(err, "keep files of a control group");
+		cg_files_close(&copy);
+		return -1;
+	}
+	*ret_copy = copy;
 	return 0;
 }
 
@@ -653,4 +710,64 @@ int64_t
 cg_memory_usage(const struct cg_files *f)
 {
 	return get(f->fd[CG_FILE_MEMORY_USAGE], "");
+}
+
+/* ---- freezing ---- */
+
+static bool
+is_frozen(const struct cg_files *f)
+{
+	char text[VALUE_MAX];
+	ssize_t n;
+
+	if (speaks_v2(f, CG_FILE_FREEZE_STATE))
+		return get(f->fd[CG_FILE_FREEZE_STATE], "frozen ") == 1;
+	n = pread(f->fd[CG_FILE_FREEZE_STATE], text, sizeof(text), 0);
+	return n >= 6 && strncmp(text, "FROZEN", 6) == 0;
+}
+
+static int
+set_frozen(const struct cg_files *f, bool on, struct err *err)
+{
+	static const char *const words[2][2] = { { "THAWED", "FROZEN" },
+		{ "0", "1" } };
+
+	if (f->fd[CG_FILE_FREEZE] < 0)
+		return err_set(err, ERR_SANDBOX, 0, "it cannot be frozen");
+	return put(f->fd[CG_FILE_FREEZE],
+	    words[speaks_v2(f, CG_FILE_FREEZE)][on], "freezer", err);
+}
+
+/*
+ * Sleeping processes stand still within 30 us or so.  The kernel tells changes
+ * of cgroup.events at most each 10 ms (kernfs, CGROUP_FILE_NOTIFY_MIN_INTV), so
+ * the file is read again and again instead, with growing pauses.
+ */
+int
+cg_freeze(const struct cg_files *f, unsigned wait_ms, struct err *err)
+{
+	enum { PAUSE_US = 20, PAUSE_MAX_US = 2000 };
+	int64_t until = clock_mono_us() + (int64_t)wait_ms * 1000;
+	useconds_t pause = PAUSE_US;
+	struct err ignored;
+
+	if (set_frozen(f, true, err) < 0)
+		return -1;
+	while (!is_frozen(f)) {
+		if (clock_mono_us() > until) {
+			(void)set_frozen(f, false, &ignored);
+			return err_set(err, ERR_SANDBOX, 0,
+			    "a process of it does not stand still");
+		}
+		(void)usleep(pause);
+		if (pause < PAUSE_MAX_US)
+			pause += pause / 4;
+	}
+	return 0;
+}
+
+int
+cg_thaw(const struct cg_files *f, struct err *err)
+{
+	return set_frozen(f, false, err);
 }

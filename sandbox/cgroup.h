@@ -21,6 +21,7 @@ enum cg_tree_kind {
 	CG_PIDS,
 	CG_CPU,
 	CG_CPUACCT,
+	CG_FREEZER, /* v1 only, and where there is no v2 tree, which freezes */
 	CG_UNIFIED, /* a v2 tree; may be the same directory as the others */
 	CG__COUNT
 };
@@ -67,6 +68,8 @@ enum cg_file {
 	CG_FILE__GRANTED, /* those above are for who uses the sandbox */
 	CG_FILE_MEMORY_USAGE = CG_FILE__GRANTED,
 	CG_FILE_SOCKET_USAGE, /* v1 only */
+	CG_FILE_FREEZE,       /* only after cg_group_open_freezer() */
+	CG_FILE_FREEZE_STATE, /* the same */
 	CG_FILE__COUNT
 };
 
@@ -82,6 +85,12 @@ struct cg_group {
 
 int cg_group_make(const struct cg_layout *l, const char *name,
     struct cg_group *ret_group, struct err *err);
+/* Of groups that are to be frozen.  ERR_SANDBOX: this host cannot. */
+int cg_group_open_freezer(
+    const struct cg_layout *l, struct cg_group *g, struct err *err);
+/* The same files, opened once more; the caller closes them. */
+int cg_files_copy(
+    const struct cg_files *f, struct cg_files *ret_copy, struct err *err);
 /* A v2 directory for CLONE_INTO_CGROUP; -1 when there is none.  Caller closes. */
 int cg_group_open_dir(const struct cg_layout *l, const struct cg_group *g);
 /* Into every v1 tree, and the v2 one unless clone put it there. */
@@ -108,5 +117,8 @@ bool cg_reset_peak(const struct cg_files *f);
 int64_t cg_memory_usage(const struct cg_files *f);
 /* What buffers of sockets hold where that is counted apart, else 0. */
 int64_t cg_socket_usage(const struct cg_files *f);
+/* See box_freeze(). */
+int cg_freeze(const struct cg_files *f, unsigned wait_ms, struct err *err);
+int cg_thaw(const struct cg_files *f, struct err *err);
 uint64_t cg_oom_kills(const struct cg_files *f);
 uint64_t cg_pids_refused(const struct cg_files *f);

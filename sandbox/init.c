@@ -8,11 +8,12 @@
  * READY, or FAILED with the step's name.  From then on the launcher may have it
  * hold a program, and fork sandboxes: the first process of each begins like
  * this too, with a plan and a socket of its own.  There it serves one user of
- * the socket: put files in, run a command, collect files.  One command at a
- * time.
+ * the socket: put files in, run commands, collect files.
  *
- * When the command's first process ends, everything else in the pid namespace
- * is killed before the end is told: nothing outlives the command it belongs to.
+ * RUN is for a job, one command at a time: when its first process ends,
+ * everything else in the pid namespace is killed before the end is told, and
+ * nothing outlives the command it belongs to.  START is for a sandbox that
+ * lives long: processes beside each other, with terminals (init_proc.c).
  * When the socket closes, init ends, and the kernel kills what is left.
  *
  * Single-threaded, no allocation after set-up, no library but libc.
@@ -64,6 +65,12 @@ handle(struct init *in)
 	case PROTO_COLLECT:
 	case PROTO_COLLECT_ALL:
 		init_collect(in, &packet);
+		break;
+	case PROTO_START:
+		init_start(in, &packet);
+		break;
+	case PROTO_STOP:
+		init_stop(in, &packet);
 		break;
 	case PROTO_HOLD:
 		init_hold(in, &packet);

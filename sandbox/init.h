@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/time.h>
 #include <sys/types.h>
 
 #include "err.h"
@@ -19,6 +20,14 @@
 struct msg;
 struct msg_in;
 struct plan_op;
+
+enum { INIT_KEPT_MAX = 64 };
+
+/* A process that runs beside others (init_proc.c). */
+struct init_kept {
+	pid_t keeper; /* 0: none */
+	uint32_t id;  /* what the user of the sandbox calls it */
+};
 
 struct init {
 	int control;     /* to whoever uses the sandbox, or to the launcher */
@@ -31,6 +40,7 @@ struct init {
 	void (*resume)(void);
 	pid_t ahead; /* what was started before its job came; 0: nothing */
 	int held;    /* to it; -1: there is none */
+	struct init_kept kept[INIT_KEPT_MAX];
 };
 
 enum { INIT_WORDS_MAX = 8192 };
@@ -51,6 +61,14 @@ struct init_command {
 	uint64_t address_space;
 };
 
+struct init_process {
+	uint32_t id;
+	struct init_command command;
+	const char *dir; /* "": the working directory /tmp */
+	bool terminal;
+	uint32_t cols, rows; /* of it */
+};
+
 struct init_collect {
 	const char *path;
 	uint32_t max_files;
@@ -63,6 +81,7 @@ bool init_read_put(const struct msg *m, struct init_put *ret_put);
 /* No argv: what is held goes on. */
 bool init_read_run(const struct msg *m, struct init_command *ret_command);
 bool init_read_hold(const struct msg *m, struct init_command *ret_command);
+bool init_read_start(const struct msg *m, struct init_process *ret_process);
 bool init_read_collect(const struct msg *m, struct init_collect *ret_collect);
 
 /* Executes the SETUP that comes, then serves in->control until it is closed. */
@@ -80,6 +99,14 @@ void init_run(struct init *in, const struct msg *m);
 void init_hold(struct init *in, struct msg *m);
 /* After SIGCHLD: reaps; tells the end of the job when it is the one. */
 void init_reap(struct init *in);
+
+int64_t init_micros(const struct timeval *t);
+
+/* init_proc.c: processes beside each other. */
+void init_start(struct init *in, const struct msg *m);
+void init_stop(struct init *in, const struct msg *m);
+/* True when pid was a keeper of ours. */
+bool init_keeper_ended(struct init *in, pid_t pid, int status);
 
 /*
  * init_fork.c: a sandbox's first process.  There it begins anew, as the init of

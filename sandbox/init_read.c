@@ -80,6 +80,25 @@ init_read_hold(const struct msg *m, struct init_command *ret_command)
 }
 
 bool
+init_read_start(const struct msg *m, struct init_process *p)
+{
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	p->id = msg_get_u32(&in);
+	if (!read_words(&in, p->command.argv) ||
+	    !read_words(&in, p->command.env))
+		return false;
+	p->command.address_space = 0;
+	p->dir = msg_get_str(&in);
+	p->terminal = msg_get_u32(&in) != 0;
+	p->cols = msg_get_u32(&in);
+	p->rows = msg_get_u32(&in);
+	return msg_in_done(&in) && p->command.argv[0] &&
+	       m->n_fds == (p->terminal ? 0 : 3);
+}
+
+bool
 init_read_collect(const struct msg *m, struct init_collect *ret_collect)
 {
 	struct msg_in in;

@@ -198,8 +198,8 @@ kill_rest(const struct init *in)
 	} while (kill(-1, 0) == 0);
 }
 
-static int64_t
-micros(const struct timeval *t)
+int64_t
+init_micros(const struct timeval *t)
 {
 	return (int64_t)t->tv_sec * 1000000 + t->tv_usec;
 }
@@ -212,8 +212,8 @@ tell_exit(struct init *in, int status, const struct rusage *ru)
 	struct err err;
 
 	msg_put_u32(&o, (uint32_t)status);
-	msg_put_u64(
-	    &o, (uint64_t)(micros(&ru->ru_utime) + micros(&ru->ru_stime)));
+	msg_put_u64(&o, (uint64_t)(init_micros(&ru->ru_utime) +
+				   init_micros(&ru->ru_stime)));
 	msg_put_u64(&o, (uint64_t)ru->ru_maxrss << 10);
 	if (msg_send(in->control, PROTO_EXITED, &o, NULL, 0, &err) < 0)
 		_exit(1);
@@ -229,7 +229,7 @@ init_reap(struct init *in)
 	while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
 		if (pid == in->ahead || (in->holds && pid == in->job))
 			_exit(1); /* and with us the sandbox, or the nest */
-		if (pid != in->job)
+		if (init_keeper_ended(in, pid, status) || pid != in->job)
 			continue;
 		in->job = 0;
 		if (!in->ahead)

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "box.h"
 #include "buf.h"
 #include "cleanup.h"
 #include "fault.h"
@@ -186,6 +187,18 @@ sandbox_granted(struct sandbox *sb)
 	cleanup_closep(&sb->control);
 	sb->control = -1;
 	program_close(&sb->held);
+}
+
+struct box *
+sandbox_use(struct sandbox *sb, struct err *err)
+{
+	struct sandbox_nest *n = sb->nest;
+	struct cg_files files;
+
+	if (cg_group_open_freezer(&n->host->cgroups, &n->group, err) < 0 ||
+	    cg_files_copy(&n->group.files, &files, err) < 0)
+		return NULL;
+	return box_new(steal_fd(&sb->control), &files, nest_processes(n) + 1);
 }
 
 void

@@ -65,6 +65,20 @@ enum proto_type {
 	PROTO_COLLECT_ALL,
 	/* -> str name, u32 mode: a folder of COLLECT_ALL, before what is in it */
 	PROTO_FOLDER,
+	/*
+	 * u32 id, u32 argc, str..., u32 envc, str..., str directory, u32
+	 * whether it gets a terminal, u32 its columns, u32 its rows; fds: 0 1
+	 * 2, or none with a terminal
+	 */
+	PROTO_START,
+	/* -> u32 id, u32 its pid inside; fd: master of its terminal */
+	PROTO_STARTED,
+	/* -> u32 id, str text, u32 err_code, u32 errno: it does not run */
+	PROTO_REFUSED,
+	/* u32 id: SIGKILL to it and all that it started */
+	PROTO_STOP,
+	/* -> u32 id, u32 status, u64 cpu_us, u64 rss_max */
+	PROTO_ENDED,
 };
 
 enum proto_put_kind { PUT_FILE = 1, PUT_DIR, PUT_LINK };

@@ -175,6 +175,11 @@ struct sandbox_grant {
 void sandbox_grant(struct sandbox *sb, struct sandbox_grant *ret_grant);
 /* The launcher's copies of the granted descriptors are closed. */
 void sandbox_granted(struct sandbox *sb);
+/*
+ * Instead of a grant, for a launcher that uses its sandbox itself: the box,
+ * which can be frozen.  It outlives the launcher's privileges.  NULL: failed.
+ */
+struct box *sandbox_use(struct sandbox *sb, struct err *err);
 
 /* SIGKILL to every process inside; returns before they are gone. */
 void sandbox_kill(struct sandbox *sb);
@@ -226,6 +231,37 @@ struct box_command {
 int box_run(struct box *b, const struct box_command *cmd, struct err *err);
 
 /*
+ * For a sandbox that lives long: processes beside each other, each with an id
+ * that the caller chooses and that no other one has; at most
+ * BOX_PROCESSES_MAX.  The answer is BOX_STARTED or BOX_REFUSED; a failure of a
+ * put is told by the next one, which then does not start.  In the end comes
+ * BOX_ENDED; what it started and left behind lives on.  Not in a box that is
+ * used for box_run().
+ */
+enum { BOX_PROCESSES_MAX = 64 };
+struct box_process {
+	const char *const *argv; /* ended by NULL; found by PATH of env */
+	const char *const *env;  /* "NAME=value", ended by NULL */
+	const char *dir;         /* NULL: the working directory /tmp */
+	bool terminal;           /* a new one, of this size; else fds */
+	unsigned cols, rows;
+	int fds[3]; /* borrowed: stdin, stdout, stderr */
+};
+int box_start(
+    struct box *b, uint32_t id, const struct box_process *p, struct err *err);
+/* SIGKILL to it and all that it started; its BOX_ENDED comes after that. */
+int box_stop(struct box *b, uint32_t id, struct err *err);
+
+/*
+ * Stops all processes inside, init too, or lets them go on.  Returns when they
+ * stand still: far below a millisecond for processes that sleep.  ERR_SANDBOX
+ * when they do not within wait_ms (they are let go on then), or when this host
+ * cannot freeze.
+ */
+int box_freeze(struct box *b, unsigned wait_ms, struct err *err);
+int box_thaw(struct box *b, struct err *err);
+
+/*
  * Ask for regular files: path itself, or all below it when it is a directory.
  * Answers: any number of BOX_FILE, then BOX_COLLECTED.
  */
@@ -250,6 +286,9 @@ enum box_event_kind {
 	BOX_COLLECTED, /* no more files; truncated when limits cut it */
 	BOX_GONE,      /* init is dead: killed, or out of memory */
 	BOX_FOLDER,    /* name, mode */
+	BOX_STARTED,   /* id, pid; fd: master of its terminal, or -1 */
+	BOX_REFUSED,   /* id, failure */
+	BOX_ENDED,     /* id, status, cpu_us, rss_max */
 };
 
 struct box_event {
@@ -259,7 +298,9 @@ struct box_event {
 	int64_t rss_max; /* bytes */
 	struct err failure;
 	char name[512]; /* of a collected file, relative to the asked path */
-	int fd;         /* the caller's to close; a regular file */
+	int fd; /* the caller's to close; a regular file, or a terminal */
+	uint32_t id;
+	pid_t pid; /* as it is called inside */
 	uint64_t size;
 	mode_t mode;
 	bool truncated;
@@ -270,6 +311,7 @@ void box_receive(struct box *b, struct box_event *ret_event);
 struct box_usage {
 	int64_t cpu_us;      /* since the sandbox was made */
 	int64_t memory_peak; /* bytes, since box_reset_peak() */
+	int64_t memory_now;  /* bytes */
 	uint64_t oom_kills;
 	uint64_t pids_refused;
 };

@@ -491,6 +491,11 @@ on_event(struct task *t, struct box_event *e)
 		else
 			cleanup_closep(&e->fd);
 		break;
+	case BOX_STARTED:
+	case BOX_REFUSED:
+	case BOX_ENDED: /* nothing was started beside the job */
+		cleanup_closep(&e->fd);
+		break;
 	case BOX_FOLDER:
 		if (t->phase == TASK_KEEP)
 			reuse_folder(t, e);
