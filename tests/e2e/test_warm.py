@@ -107,6 +107,7 @@ def farm():
         started.wait_languages(*names)
         # The slow way first, while nothing is there.
         started.cold = {what: cpp(started, source) for what, source in CPP.items()}
+        wait_for("a program that is kept", lambda: "cached" in started.run("cpp", CPP["iostream"])["compile"])
         if "java" in names:
             started.cold_java = {what: java(started, source) for what, source in JAVA_PROGRAMS.items()}
             assert java(started, MAPPED)["stdout"] == "false\n"
