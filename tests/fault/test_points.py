@@ -152,7 +152,7 @@ def kill_a_worker(farm):
 
 
 def kill_sandboxes(farm):
-    wait_for("a job that runs", lambda: any(farm.redis("KEYS", "*:running:*").split()))
+    wait_for("a job that runs", lambda: farm.redis("ZCARD", "{unfarm}:leases") != "0")
     for pid in farm.inits():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -181,7 +181,7 @@ TRIGGERS = {
 
 def books(farm):
     """What must be empty when nothing is to do, and whether every job that was admitted has ended."""
-    left = [k for k in farm.keys() if k.startswith(("wait:", "classes:", "running:", "leases", "delayed"))]
+    left = [k for k in farm.keys() if k.startswith(("wait:", "leases", "delayed"))]
     stats = dict(zip(*[iter(farm.redis("HGETALL", "{unfarm}:stats").split("\n"))] * 2))
     ended = sum(int(n) for name, n in stats.items() if name.startswith("ended_"))
     return left, int(farm.redis("GET", "{unfarm}:seq")) - ended, int(stats["waiting"]), int(stats.get("slots_freed", 0))
