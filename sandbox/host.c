@@ -308,6 +308,12 @@ sandbox_host_close(struct sandbox_host *h)
 	free(h);
 }
 
+void
+sandbox_host_tidy(struct sandbox_host *h)
+{
+	(void)cg_remove_leaving(&h->cgroups);
+}
+
 const char *
 sandbox_host_layers(const struct sandbox_host *h)
 {
