@@ -152,7 +152,7 @@ attempt("own", lambda: os.open("/proc/self/exe", os.O_WRONLY))
 
 
 # What a call names, and which daemon may name it; %s is the farm's control group, %c its folder of compiled programs.
-KEPT = r"%c(/[0-9a-f]{64}|/\.new)?"
+KEPT = r"%c(/[0-9a-f]{80}|/\.new)?"
 NAMED = re.compile(r'^(\w+)\((?:(-?\d+|AT_FDCWD)<([^>]*)>, )?(?:"((?:[^"\\]|\\.)*)")?(.*)')
 MAY = {
     "master": (r"/proc/\d+/(uid_map|gid_map)", r"/proc/self/fdinfo/\d+", r"/sys/fs/cgroup/\w+/%s/[ns]\d+(/[\w.]+)?", r"/sys/devices/system/cpu/online"),
