@@ -277,6 +277,7 @@ plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
 	(void)add(p, OP_PIVOT, "", ROOT, "");
 	(void)add(p, OP_NET, "", "", "");
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
+	add(p, OP_FILTER, "", "", "")->fd = (unsigned)in->n_trees;
 }
 
 void

@@ -116,7 +116,9 @@ test_a_nest_has_the_trees_and_a_whole_proc(void **state)
 		assert_true(p.ops[i].kind != OP_MASK &&
 			    p.ops[i].kind != OP_READONLY &&
 			    p.ops[i].kind != OP_OVERLAY);
-	assert_int_equal(p.ops[p.n - 1].kind, OP_NONEWPRIVS);
+	assert_int_equal(p.ops[p.n - 2].kind, OP_NONEWPRIVS);
+	assert_int_equal(p.ops[p.n - 1].kind, OP_FILTER);
+	assert_int_equal(p.ops[p.n - 1].fd, 2); /* after the trees */
 	plan_done(&p);
 }
 
