@@ -4,7 +4,8 @@
  *
  * Loaded by LD_PRELOAD into the interpreter that a nest starts.  The first time
  * the interpreter opens the program's file, everything that comes before in a
- * fresh start has been done, and nothing of what follows.  There we stop,
+ * fresh start has been done, and nothing of what follows (Python's first look is
+ * not it: hold_python_only_looks()).  There we stop,
  * tell the launcher, and serve its FORKs.  The first process of a sandbox is a
  * fork of us and serves as its init; the job is a fork of that, in which the
  * open() finally happens, on the sandbox's own file.
