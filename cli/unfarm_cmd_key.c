@@ -171,17 +171,13 @@ read_books(
     struct op *op, const char *pk, struct books *ret_books, struct err *err)
 {
 	const char *prefix = op->settings.farm_prefix;
-	auto_reply redisReply *running = op_command(
-	    op, err, "ZCARD {%s}:running:%s", prefix, pk);
-	auto_reply redisReply *waiting = NULL;
+	auto_reply redisReply *r = op_command(
+	    op, err, "HMGET {%s}:book:%s running waiting", prefix, pk);
 
-	if (!running)
+	if (!r)
 		return -1;
-	waiting = op_command(op, err, "HGET {%s}:book:%s waiting", prefix, pk);
-	if (!waiting)
-		return -1;
-	ret_books->running = store_reply_int(running, 0);
-	ret_books->waiting = store_reply_int(waiting, 0);
+	ret_books->running = store_reply_int(store_reply_at(r, 0), 0);
+	ret_books->waiting = store_reply_int(store_reply_at(r, 1), 0);
 	return 0;
 }
 

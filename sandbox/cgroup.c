@@ -18,6 +18,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "io.h"
+#include "mem.h"
 
 enum {
 	VALUE_MAX = 4096,
@@ -207,6 +208,11 @@ remove_leftovers(int parent)
 	(void)closedir(dir);
 }
 
+struct cg_leaving {
+	SLIST_ENTRY(cg_leaving) link;
+	char name[sizeof(((struct cg_group *)NULL)->name)];
+};
+
 static void
 layout_init(struct cg_layout *l)
 {
@@ -348,9 +354,25 @@ cg_layout_open_dirs(struct cg_layout *ret_layout,
 	return 0;
 }
 
+/* What still does not go is left to who opens the layout next. */
+static void
+forget_leaving(struct cg_layout *l)
+{
+	enum { TRIES = 100, PAUSE_US = 500 };
+	struct cg_leaving *v;
+
+	for (int i = 0; i < TRIES && !cg_remove_leaving(l); i++)
+		(void)usleep(PAUSE_US);
+	while ((v = SLIST_FIRST(&l->leaving))) {
+		SLIST_REMOVE_HEAD(&l->leaving, link);
+		free(v);
+	}
+}
+
 void
 cg_layout_close(struct cg_layout *l)
 {
+	forget_leaving(l);
 	for (int k = 0; k < CG__COUNT; k++) {
 		if (l->dirfd[k] < 0)
 			continue;
@@ -507,27 +529,51 @@ cg_group_add_pid(const struct cg_layout *l, const struct cg_group *g, pid_t pid,
 	return 0;
 }
 
-bool
-cg_group_remove(const struct cg_layout *l, struct cg_group *g)
+static bool
+remove_dirs(const struct cg_layout *l, const char *name)
 {
 	bool gone = true;
 
-	cg_files_close(&g->files);
 	for (int k = 0; k < CG__COUNT; k++)
 		if (l->dirfd[k] >= 0 &&
-		    unlinkat(l->dirfd[k], g->name, AT_REMOVEDIR) < 0 &&
+		    unlinkat(l->dirfd[k], name, AT_REMOVEDIR) < 0 &&
 		    errno != ENOENT)
 			gone = false;
 	return gone;
 }
 
-void
-cg_group_remove_soon(const struct cg_layout *l, struct cg_group *g)
+bool
+cg_group_remove(const struct cg_layout *l, struct cg_group *g)
 {
-	enum { TRIES = 100, PAUSE_US = 500 };
+	cg_files_close(&g->files);
+	return remove_dirs(l, g->name);
+}
 
-	for (int i = 0; i < TRIES && !cg_group_remove(l, g); i++)
-		(void)usleep(PAUSE_US);
+void
+cg_group_remove_soon(struct cg_layout *l, struct cg_group *g)
+{
+	struct cg_leaving *v;
+
+	if (cg_group_remove(l, g))
+		return;
+	v = xcalloc(1, sizeof(*v));
+	memcpy(v->name, g->name, sizeof(v->name));
+	SLIST_INSERT_HEAD(&l->leaving, v, link);
+}
+
+bool
+cg_remove_leaving(struct cg_layout *l)
+{
+	struct cg_leaving *v, *next;
+
+	for (v = SLIST_FIRST(&l->leaving); v; v = next) {
+		next = SLIST_NEXT(v, link);
+		if (!remove_dirs(l, v->name))
+			continue;
+		SLIST_REMOVE(&l->leaving, v, cg_leaving, link);
+		free(v);
+	}
+	return SLIST_EMPTY(&l->leaving);
 }
 
 void

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "err.h"
@@ -32,6 +33,8 @@ struct cg_layout {
 	int version[CG__COUNT]; /* 1 or 2 */
 	bool has_swap;          /* swap can be limited, or there is none */
 	char name[64];
+	SLIST_HEAD(cg_leaving_list, cg_leaving)
+	leaving; /* owned: cg_group_remove_soon() */
 };
 
 /*
@@ -51,7 +54,10 @@ cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err);
 int cg_layout_open_dirs(struct cg_layout *ret_layout,
     const char *const dirs[CG__COUNT], const int versions[CG__COUNT],
     struct err *err);
-/* Removes the parent group, if empty, and closes. */
+/*
+ * Removes the groups that are to go and the parent group, if empty, and closes.
+ * May take a moment: directories linger until the last task is accounted.
+ */
 void cg_layout_close(struct cg_layout *l);
 
 /* Files of a group that are kept open; the order is part of the grant. */
@@ -98,8 +104,10 @@ int cg_group_add_pid(const struct cg_layout *l, const struct cg_group *g,
     pid_t pid, bool in_unified, struct err *err);
 /* True when every tree let go of it; false: try again later. */
 bool cg_group_remove(const struct cg_layout *l, struct cg_group *g);
-/* Tries for a while: directories linger until the last task is accounted. */
-void cg_group_remove_soon(const struct cg_layout *l, struct cg_group *g);
+/* Now, or by a later cg_remove_leaving(); its name must not be used again. */
+void cg_group_remove_soon(struct cg_layout *l, struct cg_group *g);
+/* True when none is left. */
+bool cg_remove_leaving(struct cg_layout *l);
 void cg_files_close(struct cg_files *f);
 
 /* ---- on kept descriptors; no path, no privilege ---- */

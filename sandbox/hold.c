@@ -4,7 +4,8 @@
  *
  * Loaded by LD_PRELOAD into the interpreter that a nest starts.  The first time
  * the interpreter opens the program's file, everything that comes before in a
- * fresh start has been done, and nothing of what follows.  There we stop,
+ * fresh start has been done, and nothing of what follows (Python's first look is
+ * not it: hold_python_only_looks()).  There we stop,
  * tell the launcher, and serve its FORKs.  The first process of a sandbox is a
  * fork of us and serves as its init; the job is a fork of that, in which the
  * open() finally happens, on the sandbox's own file.
@@ -42,6 +43,7 @@ static char stops[STOPS_MAX][NAME_ROOM]; /* files */
 static unsigned n_stops; /* 0: nothing is to be held, or it was */
 static bool ahead;       /* the job is not a fork, but we */
 static char held_code[CODE_ROOM];
+static char *const *words; /* that the interpreter was executed with */
 static struct init nest = { .control = -1, .signals = -1 };
 static jmp_buf going_on;
 static sigset_t mask_before;
@@ -85,8 +87,10 @@ read_program(void)
 }
 
 __attribute__((constructor)) static void
-begin(void)
+begin(int argc, char **argv)
 {
+	(void)argc;
+	words = argv;
 	drop_variable();
 	nest.control = fcntl(HOLD_CONTROL_FD, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
 	(void)close(HOLD_CONTROL_FD);
@@ -162,7 +166,7 @@ serve(void)
 
 /* Returns in the job's process only. */
 static void
-hold(void)
+hold(const char *program)
 {
 	sigset_t all, child;
 
@@ -181,6 +185,7 @@ hold(void)
 		serve();
 	hold_bash_goes_on();
 	(void)sigprocmask(SIG_SETMASK, &mask_before, NULL);
+	hold_python_goes_on(program, words);
 }
 
 /* ---- the ways to open a file ---- */
@@ -189,14 +194,16 @@ static void
 opening(const char *path)
 {
 	static const char dir[] = "/tmp/"; /* where programs lie and run */
+	const char *name = path;
 
 	if (n_stops == 0 || !path)
 		return;
-	if (strncmp(path, dir, sizeof(dir) - 1) == 0)
-		path += sizeof(dir) - 1;
+	if (strncmp(name, dir, sizeof(dir) - 1) == 0)
+		name += sizeof(dir) - 1;
 	for (unsigned i = 0; i < n_stops; i++)
-		if (strcmp(path, stops[i]) == 0) {
-			hold();
+		if (strcmp(name, stops[i]) == 0) {
+			if (!hold_python_only_looks(held_code))
+				hold(path);
 			return;
 		}
 }

@@ -18,6 +18,8 @@
 #include "hold_python.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +28,7 @@
 #include <unistd.h>
 
 #include "attr.h"
+#include "cleanup.h"
 
 /* Python's own words, with its types as far as they matter here. */
 #define FUNCTIONS(F)                                                           \
@@ -44,6 +47,7 @@
 	F(long, PyList_Size, (void *))                                         \
 	F(void *, PyList_GetItem, (void *, long))  /* borrowed */              \
 	F(void *, PySys_GetObject, (const char *)) /* borrowed */              \
+	F(void *, PyEval_GetFrame, (void))         /* borrowed */              \
 	F(int, PyType_IsSubtype, (void *, void *))                             \
 	F(void *, PyType_GetSlot, (void *, int))                               \
 	F(const char *, PyUnicode_AsUTF8, (void *))                            \
@@ -485,6 +489,33 @@ freeze(void)
 	held.young = py.PyList_New(0);
 }
 
+static void
+run_once(const char *code)
+{
+	static bool done;
+
+	if (!done)
+		(void)py.PyRun_SimpleString(code);
+	done = true;
+}
+
+/* zipimport is written in Python; the interpreter's own open() is not. */
+bool
+hold_python_only_looks(const char *code)
+{
+	bool looks;
+	int state;
+
+	if (!find_python())
+		return false;
+	state = py.PyGILState_Ensure();
+	looks = py.PyEval_GetFrame() != NULL;
+	if (looks)
+		run_once(code);
+	py.PyGILState_Release(state);
+	return looks;
+}
+
 void
 hold_python_prepare(const char *code)
 {
@@ -493,8 +524,35 @@ hold_python_prepare(const char *code)
 	if (!find_python())
 		return;
 	state = py.PyGILState_Ensure();
-	(void)py.PyRun_SimpleString(code);
+	run_once(code);
 	if (look_around() && is_known() && lead_finalize_here())
 		freeze();
 	py.PyGILState_Release(state);
+}
+
+/* ---- a program that is an archive ---- */
+
+/* What ends one is in its last 64 kB. */
+static bool
+is_archive(const char *program)
+{
+	static const char mark[] = "PK\5\6";
+	static char end[(64 << 10) + 32];
+	auto_close int fd = open(program, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+	off_t from = size > (off_t)sizeof(end) ? size - (off_t)sizeof(end) : 0;
+	ssize_t n = size > 0 ? pread(fd, end, sizeof(end), from) : 0;
+
+	return n > 0 && memmem(end, (size_t)n, mark, sizeof(mark) - 1);
+}
+
+void
+hold_python_goes_on(const char *program, char *const *argv)
+{
+	if (!py.Py_FinalizeEx || !is_archive(program))
+		return;
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+	(void)execvp(argv[0], argv);
+	_exit(127);
 }

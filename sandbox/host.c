@@ -243,12 +243,26 @@ load_programs(
 	return h->hold_fd < 0 ? -1 : 0;
 }
 
+static int
+compile_filters(struct sandbox_host *h, struct err *err)
+{
+	for (int part = 0; part < SECCOMP__COUNT; part++) {
+		h->filter_fd[part] = seccomp_compile(
+		    (enum seccomp_part)part, err);
+		if (h->filter_fd[part] < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static struct sandbox_host *
 host_new(const struct sandbox_config *cfg)
 {
 	struct sandbox_host *h = xcalloc(1, sizeof(*h));
 
-	h->init_fd = h->hold_fd = h->filter_fd = -1;
+	h->init_fd = h->hold_fd = -1;
+	for (int part = 0; part < SECCOMP__COUNT; part++)
+		h->filter_fd[part] = -1;
 	for (int k = 0; k < CG__COUNT; k++)
 		h->cgroups.dirfd[k] = -1;
 	h->paths = xstrdup(cfg->paths);
@@ -279,7 +293,7 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 	auto_ref(sandbox_host) h = host_new(cfg);
 
 	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
-	    (h->filter_fd = seccomp_compile(err)) < 0 ||
+	    compile_filters(h, err) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
 		return NULL;
 	if (!h->cgroups.has_swap) {
@@ -303,9 +317,16 @@ sandbox_host_close(struct sandbox_host *h)
 	free(h->skeleton);
 	cleanup_closep(&h->init_fd);
 	cleanup_closep(&h->hold_fd);
-	cleanup_closep(&h->filter_fd);
+	for (int part = 0; part < SECCOMP__COUNT; part++)
+		cleanup_closep(&h->filter_fd[part]);
 	free(h->range_used);
 	free(h);
+}
+
+void
+sandbox_host_tidy(struct sandbox_host *h)
+{
+	(void)cg_remove_leaving(&h->cgroups);
 }
 
 const char *

@@ -25,7 +25,7 @@ struct sandbox_host {
 	struct cg_layout cgroups;
 	int init_fd; /* the sandbox-init program, a sealed copy in memory */
 	int hold_fd; /* sandbox-hold.so, the same */
-	int filter_fd;
+	int filter_fd[SECCOMP__COUNT];
 	struct host_view view;
 	char *paths;         /* owned: the list's file */
 	char *skeleton;      /* owned: where the made-up /etc is built */

@@ -116,18 +116,26 @@ do_devpts(const struct plan_op *op)
 	    "devpts", op->dst, "devpts", MS_NOSUID | MS_NOEXEC, op->data);
 }
 
+/* Nobody can put anything into it, nor make it writable from a sandbox. */
+static int
+do_empty(const struct plan_op *op)
+{
+	return mount("tmpfs", op->dst, "tmpfs",
+	    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	    "size=4k,nr_inodes=1,mode=0755");
+}
+
 static int
 do_mask(const struct plan_op *op)
 {
+	const char *with = op->src;
 	struct stat st;
 
 	if (lstat(op->dst, &st) < 0)
 		return -1;
-	if (S_ISDIR(st.st_mode))
-		return mount("tmpfs", op->dst, "tmpfs",
-		    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		    "size=0,nr_inodes=1");
-	return mount("/dev/null", op->dst, NULL, MS_BIND, NULL);
+	if (!S_ISDIR(st.st_mode))
+		with = "/dev/null";
+	return mount(with, op->dst, NULL, MS_BIND, NULL);
 }
 
 static int
@@ -185,6 +193,15 @@ do_nonewprivs(const struct plan_op *op)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+static int
+drop_bounds(uint64_t keep)
+{
+	for (unsigned long c = 0; c < 64; c++)
+		if (!(keep >> c & 1) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
+			return errno == EINVAL ? 0 : -1; /* no such one */
+	return 0;
+}
+
 /*
  * What root inside keeps: to own files, to become another user of the
  * namespace, to signal its own processes, to listen on low ports.  Nothing that
@@ -205,10 +222,8 @@ do_caps(const struct plan_op *op)
 	(void)op;
 	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
 		mask |= 1U << keep[i];
-	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
-		if ((c > 31 || !(mask >> c & 1)) &&
-		    prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
-			return -1;
+	if (drop_bounds(mask) < 0)
+		return -1;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -1;
 	data[0].effective = data[0].permitted = mask;
@@ -240,6 +255,7 @@ static int (*const actions[OP__COUNT])(const struct plan_op *) = {
 	[OP_BIND] = do_bind,
 	[OP_PROC] = do_proc,
 	[OP_DEVPTS] = do_devpts,
+	[OP_EMPTY] = do_empty,
 	[OP_MASK] = do_mask,
 	[OP_READONLY] = do_readonly,
 	[OP_PIVOT] = do_pivot,

@@ -51,8 +51,8 @@ send_plan(struct sandbox *sb, struct err *err)
 	host_plan(sb->nest->host, hostname, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
-	return msg_send(
-	    sb->control, PROTO_SETUP, &o, &sb->nest->host->filter_fd, 1, err);
+	return msg_send(sb->control, PROTO_SETUP, &o,
+	    &sb->nest->host->filter_fd[SECCOMP_SANDBOX], 1, err);
 }
 
 static int

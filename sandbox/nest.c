@@ -191,14 +191,17 @@ send_plan(struct sandbox_nest *n, const int *trees, struct err *err)
 {
 	auto_free unsigned char *body = xmalloc(MSG_MAX);
 	struct msg_out o = { .data = body };
+	int fds[HOST_TREES_MAX + 1];
+	size_t n_trees = n->host->view.n_trees;
 	struct plan plan;
 
 	host_plan_nest(
 	    n->host, n->program ? n->program->stops[0] : NULL, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
-	return msg_send(
-	    n->control, PROTO_SETUP, &o, trees, n->host->view.n_trees, err);
+	memcpy(fds, trees, n_trees * sizeof(*fds));
+	fds[n_trees] = n->host->filter_fd[SECCOMP_NEST];
+	return msg_send(n->control, PROTO_SETUP, &o, fds, n_trees + 1, err);
 }
 
 static int

@@ -19,6 +19,7 @@
 #define STAGE "/tmp"
 #define ROOT  STAGE "/root"
 #define LOWER "/lower" /* of the nest, gone with its root */
+#define EMPTY LOWER "/empty"
 
 static const char *const op_names[] = {
 #define OP(name, doc) [OP_##name] = #name,
@@ -211,7 +212,8 @@ add_proc(struct plan *p)
 
 	(void)add_inside(p, OP_PROC, "", "/proc", "");
 	for (size_t i = 0; i < sizeof(masked) / sizeof(masked[0]); i++)
-		add_inside(p, OP_MASK, "", masked[i], "")->flags = PLAN_OPTIONAL;
+		add_inside(p, OP_MASK, EMPTY, masked[i], "")
+		    ->flags = PLAN_OPTIONAL;
 	for (size_t i = 0; i < sizeof(readonly) / sizeof(readonly[0]); i++)
 		add_inside(p, OP_READONLY, "", readonly[i], "")
 		    ->flags = PLAN_OPTIONAL;
@@ -261,6 +263,8 @@ plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
 	add_stage(p, "size=1m,nr_inodes=256,mode=0755");
 	for (size_t i = 0; i < in->n_trees; i++)
 		add_tree(p, in->trees[i].dst, (unsigned)i);
+	add_inside(p, OP_MKDIR, "", EMPTY, "")->mode = 0755;
+	(void)add_inside(p, OP_EMPTY, "", EMPTY, "");
 	add_links(p, in);
 	add_inside(p, OP_MKDIR, "", STAGE, "")->mode = 01777;
 	if (in->file)
@@ -273,6 +277,7 @@ plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
 	(void)add(p, OP_PIVOT, "", ROOT, "");
 	(void)add(p, OP_NET, "", "", "");
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
+	add(p, OP_FILTER, "", "", "")->fd = (unsigned)in->n_trees;
 }
 
 void

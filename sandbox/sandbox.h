@@ -48,6 +48,8 @@ struct sandbox_host;
  */
 struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err);
+/* Now and then: removes cgroups of nests that could not go when these did. */
+void sandbox_host_tidy(struct sandbox_host *host);
 /* Removes our cgroups; sandboxes must be gone. */
 void sandbox_host_close(struct sandbox_host *host);
 /*

@@ -1,5 +1,6 @@
 /*
- * The filter of a sandbox has two parts.  The first is six instructions by
+ * What a sandbox may not call is refused by two filters, its nest's and its own
+ * (seccomp.h).  The nest's has two parts.  The first is six instructions by
  * hand: only the native ABI, and no call with a number past LAST_CALL, so that
  * a call which a future kernel adds is refused until somebody looked at it;
  * libseccomp has no rule for ranges.  What passes goes on into the second,
@@ -55,8 +56,8 @@ static const struct {
 
 #define NEW_NAMESPACES                                                         \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |           \
-	    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP |                    \
-	    0x80 /* NEWTIME */)
+	    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP)
+#define NEW_TIME 0x80 /* for clone() a part of the exit signal */
 
 /* libseccomp's own macros leave a field out, which clang minds. */
 static struct scmp_arg_cmp
@@ -74,15 +75,29 @@ static const struct sock_filter numbers[] = {
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
 };
 
+/* Of what programs are refused, what making a sandbox takes. */
+static const char *const making[] = { "clone3", "mount", "mount_setattr",
+	"move_mount", "open_tree", "pivot_root", "umount2" };
+
+static bool
+is_making(const char *call)
+{
+	for (size_t i = 0; i < ARRAY_LEN(making); i++)
+		if (strcmp(making[i], call) == 0)
+			return true;
+	return false;
+}
+
 static int
-add_denied(scmp_filter_ctx ctx)
+add_denied(scmp_filter_ctx ctx, enum seccomp_part part)
 {
 	for (size_t i = 0; i < ARRAY_LEN(denied); i++) {
 		int nr = seccomp_syscall_resolve_name(denied[i].call);
 		int r;
 
 		/* A call this machine never had cannot be made. */
-		if (nr < 0)
+		if (nr < 0 ||
+		    is_making(denied[i].call) != (part == SECCOMP_SANDBOX))
 			continue;
 		r = seccomp_rule_add(
 		    ctx, SCMP_ACT_ERRNO((unsigned)denied[i].error), nr, 0);
@@ -92,27 +107,20 @@ add_denied(scmp_filter_ctx ctx)
 	return 0;
 }
 
-/* New namespaces: each flag for itself, by clone and by unshare. */
+/* New namespaces: each flag for itself. */
 static int
-add_namespaces(scmp_filter_ctx ctx)
+add_namespaces(scmp_filter_ctx ctx, int call, unsigned flags)
 {
-	static const unsigned calls[] = { SCMP_SYS(clone), SCMP_SYS(unshare) };
+	for (unsigned bit = 1; bit != 0; bit <<= 1) {
+		int r;
 
-	for (unsigned bit = 1; bit != 0; bit <<= 1)
-		for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
-			int r;
-
-			if (!(bit & NEW_NAMESPACES))
-				continue;
-			/* 0x80 is part of clone's exit signal. */
-			if (bit == 0x80 && calls[i] == SCMP_SYS(clone))
-				continue;
-			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM),
-			    (int)calls[i], 1,
-			    arg(0, SCMP_CMP_MASKED_EQ, bit, bit));
-			if (r < 0)
-				return r;
-		}
+		if (!(bit & flags))
+			continue;
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), call, 1,
+		    arg(0, SCMP_CMP_MASKED_EQ, bit, bit));
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -233,29 +241,12 @@ add_huge_pages(scmp_filter_ctx ctx)
 	return r;
 }
 
-int
-seccomp_compile(struct err *err)
+/* By arguments; all that no sandbox's making has. */
+static int
+add_rest(scmp_filter_ctx ctx)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	auto_close int fd = -1;
-	int r;
+	int r = add_namespaces(ctx, SCMP_SYS(clone), NEW_NAMESPACES);
 
-	if (!ctx)
-		return err_set(err, ERR_SANDBOX, 0, "seccomp: out of memory");
-	fd = memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	r = fd >= 0 && write(fd, numbers, sizeof(numbers)) == sizeof(numbers)
-		? 0
-		: -errno;
-	if (r == 0)
-		r = seccomp_attr_set(
-		    ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
-	/* A tree: the kernel tries the filter with each number as it loads it. */
-	if (r == 0)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r == 0)
-		r = add_denied(ctx);
-	if (r == 0)
-		r = add_namespaces(ctx);
 	if (r == 0)
 		r = add_sockets(ctx);
 	if (r == 0)
@@ -266,6 +257,42 @@ seccomp_compile(struct err *err)
 		r = add_odd_ones(ctx);
 	if (r == 0)
 		r = add_huge_pages(ctx);
+	return r;
+}
+
+static int
+write_numbers(int fd, enum seccomp_part part)
+{
+	if (part == SECCOMP_NEST &&
+	    write(fd, numbers, sizeof(numbers)) != sizeof(numbers))
+		return -errno;
+	return 0;
+}
+
+int
+seccomp_compile(enum seccomp_part part, struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	auto_close int fd = -1;
+	int r;
+
+	if (!ctx)
+		return err_set(err, ERR_SANDBOX, 0, "seccomp: out of memory");
+	fd = memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	r = fd >= 0 ? write_numbers(fd, part) : -errno;
+	if (r == 0)
+		r = seccomp_attr_set(
+		    ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	/* A tree: the kernel tries the filter with each number as it loads it. */
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = add_denied(ctx, part);
+	if (r == 0)
+		r = part == SECCOMP_NEST
+			? add_rest(ctx)
+			: add_namespaces(ctx, SCMP_SYS(unshare),
+			      NEW_NAMESPACES | NEW_TIME);
 	if (r == 0)
 		r = seccomp_export_bpf(ctx, fd);
 	seccomp_release(ctx);
@@ -280,16 +307,11 @@ seccomp_compile(struct err *err)
 
 /* ---- the process that makes sandboxes ---- */
 
-/* Of what programs are refused, what making a sandbox takes. */
-static const char *const making[] = { "clone3", "mount", "mount_setattr",
-	"move_mount", "open_tree", "pivot_root", "umount2" };
-
 static bool
 listed(const char *call)
 {
-	for (size_t i = 0; i < ARRAY_LEN(making); i++)
-		if (strcmp(making[i], call) == 0)
-			return true;
+	if (is_making(call))
+		return true;
 	for (size_t i = 0; i < ARRAY_LEN(denied); i++)
 		if (strcmp(denied[i].call, call) == 0)
 			return false;

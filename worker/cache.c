@@ -29,7 +29,8 @@
 #define TOTAL_NAME ".total"
 
 enum {
-	NAME_LEN = 2 * DIGEST_SIZE,
+	OWNER_LEN = 2 * CACHE_OWNER_SIZE,
+	NAME_LEN = OWNER_LEN + 2 * DIGEST_SIZE,
 	BLOCK = 4096,
 	PART_MAX = 8,   /* an entry is at most this part of the limit */
 	SLACK_PART = 16 /* evicted is this part of it more than needed */
@@ -55,8 +56,12 @@ static const char magic[16] = "unfarm-compiled";
 static void
 name_of(const struct cache_key *key, char ret_name[NAME_LEN + 1])
 {
-	for (size_t i = 0; i < DIGEST_SIZE; i++)
-		(void)snprintf(ret_name + 2 * i, 3, "%02x", key->hash[i]);
+	char *s = ret_name;
+
+	for (size_t i = 0; i < CACHE_OWNER_SIZE; i++, s += 2)
+		(void)snprintf(s, 3, "%02x", key->owner[i]);
+	for (size_t i = 0; i < DIGEST_SIZE; i++, s += 2)
+		(void)snprintf(s, 3, "%02x", key->hash[i]);
 }
 
 static bool
@@ -169,15 +174,79 @@ list(const struct cache *c, struct items *ret_items, struct err *err)
 	return 0;
 }
 
+static bool
+same_owner(const struct item *a, const struct item *b)
+{
+	return memcmp(a->name, b->name, OWNER_LEN) == 0;
+}
+
+/* Those of an owner together, and of these the older first. */
 static int
-older_first(const void *a, const void *b)
+by_owner(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
 
+	if (!same_owner(x, y))
+		return memcmp(x->name, y->name, OWNER_LEN);
 	if (x->used.tv_sec != y->used.tv_sec)
 		return x->used.tv_sec < y->used.tv_sec ? -1 : 1;
 	return (x->used.tv_nsec > y->used.tv_nsec) -
 	       (x->used.tv_nsec < y->used.tv_nsec);
+}
+
+struct owner {
+	const struct item *oldest, *end;
+	uint64_t sum;
+};
+
+/* The caller frees it. */
+static struct owner *
+owners_of(const struct items *items, size_t *ret_n)
+{
+	struct owner *all = xcalloc(items->n, sizeof(*all));
+	size_t n = 0;
+
+	for (const struct item *it = items->all; it < items->all + items->n;
+	     it++) {
+		if (it == items->all || !same_owner(it, it - 1))
+			all[n++].oldest = it;
+		all[n - 1].end = it + 1;
+		all[n - 1].sum += it->size;
+	}
+	*ret_n = n;
+	return all;
+}
+
+static struct owner *
+largest(struct owner *all, size_t n)
+{
+	struct owner *o = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (all[i].oldest < all[i].end && (!o || all[i].sum > o->sum))
+			o = &all[i];
+	return o;
+}
+
+/* Returns what is left. */
+static uint64_t
+evict(const struct cache *c, struct items *items, uint64_t target)
+{
+	auto_free struct owner *owners = NULL;
+	uint64_t sum = items->sum;
+	struct owner *o;
+	size_t n;
+
+	qsort(items->all, items->n, sizeof(*items->all), by_owner);
+	owners = owners_of(items, &n);
+	while (sum > target && (o = largest(owners, n)) != NULL) {
+		const struct item *it = o->oldest++;
+
+		o->sum -= it->size;
+		if (unlinkat(c->dir, it->name, 0) == 0)
+			sum -= it->size;
+	}
+	return sum;
 }
 
 /* Counts all; then, when more than most is there, removes down to target. */
@@ -189,12 +258,8 @@ trim(const struct cache *c, uint64_t most, uint64_t target, struct err *err)
 	int r = list(c, &items, err);
 
 	sum = items.sum;
-	if (r == 0 && sum > most) {
-		qsort(items.all, items.n, sizeof(*items.all), older_first);
-		for (size_t i = 0; i < items.n && sum > target; i++)
-			if (unlinkat(c->dir, items.all[i].name, 0) == 0)
-				sum -= items.all[i].size;
-	}
+	if (r == 0 && sum > most)
+		sum = evict(c, &items, target);
 	if (r == 0)
 		total_set(c, sum);
 	free(items.all);

@@ -6,8 +6,9 @@
  * One file an entry, in one directory that the worker processes share; they
  * agree by a lock on the directory, and only those who change it take it.  An
  * entry is written under another name and renamed, so that it is whole or not
- * there, and is looked at by its checksum each time it is read.  What was not
- * read for longest goes first when room is needed.
+ * there, and is looked at by its checksum each time it is read.  When room is
+ * needed, the owner of most bytes loses what was not read for longest, so that
+ * no owner can drive out the others.
  *
  * Every function may be called from any thread.
  */
@@ -22,7 +23,11 @@ struct cache;
 /* Of one entry; also of what a task holds of it in memory. */
 enum { CACHE_ENTRY_MAX = 16 << 20 };
 
+enum { CACHE_OWNER_SIZE = 8 };
+
+/* The owner is part of the name: equal hashes of two are two entries. */
 struct cache_key {
+	unsigned char owner[CACHE_OWNER_SIZE];
 	unsigned char hash[DIGEST_SIZE];
 };
 

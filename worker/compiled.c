@@ -79,13 +79,15 @@ void
 compiled_key(const struct compiled_from *from, struct cache_key *ret_key)
 {
 	const struct lang *l = from->lang;
+	const bool shared = from->settings->worker_cache_shared;
+	unsigned char owner[DIGEST_SIZE];
 	struct digest d;
 
 	digest_begin(&d);
 	digest_text(&d, FORMAT);
 	digest_text(&d, from->settings->farm_prefix);
-	digest_number(&d, from->settings->worker_cache_shared);
-	digest_text(&d, from->settings->worker_cache_shared ? "" : from->owner);
+	digest_number(&d, shared);
+	digest_text(&d, shared ? "" : from->owner);
 	digest_bytes(&d, from->host, DIGEST_SIZE);
 	toolchain_add(&d, l);
 	digest_text(&d, l->name);
@@ -98,6 +100,10 @@ compiled_key(const struct compiled_from *from, struct cache_key *ret_key)
 	digest_bytes(&d, from->spec->code.data, from->spec->code.len);
 	add_files(&d, from->spec);
 	digest_end(&d, ret_key->hash);
+	digest_begin(&d);
+	digest_text(&d, shared ? "" : from->owner);
+	digest_end(&d, owner);
+	memcpy(ret_key->owner, owner, sizeof(ret_key->owner));
 }
 
 /* ---- the blob ---- */

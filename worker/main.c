@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache.h"
 #include "cleanup.h"
@@ -60,9 +61,8 @@ registry_unref(struct registry *r)
 static struct registry *
 registry_load(const struct worker *w, struct err *err)
 {
-	const struct settings *s = &w->settings;
-	struct lang_registry *langs = lang_load(s->farm_share_dir, err);
-	char paths[SETTINGS_STR_MAX + 16];
+	struct lang_registry *langs = lang_load(
+	    w->settings.farm_share_dir, err);
 	struct registry *r;
 
 	if (!langs)
@@ -70,13 +70,22 @@ registry_load(const struct worker *w, struct err *err)
 	r = xcalloc(1, sizeof(*r));
 	r->langs = langs;
 	r->refs = 1;
+	return r;
+}
+
+/* Walks trees: it may take long.  Any thread. */
+static void
+registry_survey(struct registry *r, const struct worker *w)
+{
+	const struct settings *s = &w->settings;
+	char paths[SETTINGS_STR_MAX + 16];
+
 	if (!w->cache)
-		return r;
+		return;
 	(void)snprintf(paths, sizeof(paths), "%s%s",
 	    *s->sandbox_paths ? s->sandbox_paths : s->farm_share_dir,
 	    *s->sandbox_paths ? "" : "/sandbox.paths");
 	toolchain_survey(paths, r->host);
-	return r;
 }
 
 void
@@ -141,24 +150,72 @@ on_term(uv_signal_t *s, int sig)
 	worker_check_drained(w);
 }
 
-static void
-on_hup(uv_signal_t *s, int sig)
-{
-	struct worker *w = s->data;
-	struct err err;
-	struct registry *r = registry_load(w, &err);
+/* ---- reload: the host is looked at by a thread, while jobs go on ---- */
 
-	(void)sig;
-	if (!r) {
-		log_err(NULL, "reload: %s, keeping what was", err.msg);
-		return;
-	}
+struct reload {
+	uv_work_t work;
+	struct worker *worker;
+	struct registry *registry; /* owned */
+};
+
+static void
+survey(uv_work_t *work)
+{
+	struct reload *l = work->data;
+
+	registry_survey(l->registry, l->worker);
+}
+
+static void reload_start(struct worker *w);
+
+static void
+on_surveyed(uv_work_t *work, int status)
+{
+	struct reload *l = work->data;
+	struct worker *w = l->worker;
+
+	(void)status;
 	registry_unref(w->registry);
-	w->registry = r;
+	w->registry = l->registry;
+	w->reload = NULL;
+	free(l);
 	log_info(NULL, "reloaded");
 	slots_renew(w);
 	if (w->first)
 		canary_start(w);
+	if (w->reload_again)
+		reload_start(w);
+}
+
+static void
+reload_start(struct worker *w)
+{
+	struct err err;
+	struct registry *r = registry_load(w, &err);
+
+	w->reload_again = false;
+	if (!r) {
+		log_err(NULL, "reload: %s, keeping what was", err.msg);
+		return;
+	}
+	w->reload = xcalloc(1, sizeof(*w->reload));
+	w->reload->work.data = w->reload;
+	w->reload->worker = w;
+	w->reload->registry = r;
+	(void)uv_queue_work(&w->loop, &w->reload->work, survey, on_surveyed);
+}
+
+/* What the survey under way has seen already may have changed since. */
+static void
+on_hup(uv_signal_t *s, int sig)
+{
+	struct worker *w = s->data;
+
+	(void)sig;
+	if (w->reload)
+		w->reload_again = true;
+	else
+		reload_start(w);
 }
 
 static void
@@ -237,8 +294,10 @@ worker_main(const struct settings *s, char **argv)
 	open_cache(&w);
 	if (proc_lock_down(w.cache ? PROC_caching_worker : PROC_worker, &err) <
 		0 ||
-	    !(w.registry = registry_load(&w, &err)) ||
-	    fetch_start(&w, &err) < 0)
+	    !(w.registry = registry_load(&w, &err)))
+		die("unfarm-worker", &err);
+	registry_survey(w.registry, &w);
+	if (fetch_start(&w, &err) < 0)
 		die("unfarm-worker", &err);
 	(void)uv_timer_init(&w.loop, &w.drain);
 	w.drain.data = &w;
@@ -252,6 +311,8 @@ worker_main(const struct settings *s, char **argv)
 		canary_start(&w);
 	(void)uv_run(&w.loop, UV_RUN_DEFAULT);
 	log_info(NULL, "worker ended");
+	if (w.reload) /* exit() would wait for its thread */
+		_exit(0);
 	return 0;
 }
 

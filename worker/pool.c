@@ -13,7 +13,7 @@
 
 enum {
 	WARM_MS = 10000,    /* a set-up that takes longer has failed */
-	LOOK_MS = 1000,     /* how often idle ones are looked for */
+	LOOK_MS = 1000,     /* for nests that idle and cgroups that linger */
 	FORKS_MAX = 1000,   /* of one nest: then its interpreter is replaced */
 	WANT_MAX = 4096,    /* sandboxes of one request */
 	WAITING_MAX = 4096, /* sandboxes that wait for a nest */
@@ -612,6 +612,7 @@ on_look(uv_timer_t *t)
 		if (h->ready && !h->unit && !h->dying &&
 		    now - h->idle_ms > p->idle_ms)
 			home_end(h);
+	sandbox_host_tidy(p->host);
 }
 
 struct pool *

@@ -34,7 +34,8 @@
 enum {
 	SOURCES_MAX = 8 << 20, /* bytes that are hashed and compared */
 	FILES_MAX = 64,        /* input files, which are looked for by name */
-	STORES_MAX = 3, /* at a time: a thread is left to write results */
+	STORES_MAX = 2, /* at a time: of libuv's 4 threads one is left for
+			 * results, also while a reload looks around */
 	CHUNK = 64 << 10,
 };
 

@@ -13,6 +13,7 @@
 
 struct task;
 struct slot;
+struct reload;
 
 /* The languages of one load; tasks keep the one they started with. */
 struct registry {
@@ -35,10 +36,12 @@ struct worker {
 	long warm;             /* sandboxes kept ready */
 	long max_vcpu;
 	struct registry *registry;
-	char **can; /* owned: languages that work here, by name */
+	struct reload *reload; /* owned; NULL when none is under way */
+	char **can;            /* owned: languages that work here, by name */
 	size_t n_can;
 	const char *layers; /* isolation of the sandboxes, for results */
 	bool draining;
+	bool reload_again; /* asked for while one was under way */
 
 	/* fetch.c */
 	struct store *store;    /* calls */

@@ -44,14 +44,37 @@ local function concurrency_of(pk)
   return tonumber(call('HGET', P .. 'key:' .. pk, 'concurrency') or 1)
 end
 
--- A key stands in the ring, and `ring` in its book says so, while it has queued
+-- The classes that a key has a list of, by the `seq` of its head: in its book
+-- the text "class seq class seq", in scripts a table.
+local function heads_of(text)
+  local heads = {}
+  for class, seq in string.gmatch(text or '', '(%S+) (%d+)') do heads[class] = seq end
+  return heads
+end
+
+local function heads_text(heads)
+  local text = ''
+  for class, seq in pairs(heads) do text = text .. ' ' .. class .. ' ' .. seq end
+  return text
+end
+
+local function book_heads(pk) return heads_of(call('HGET', book_key(pk), 'heads')) end
+
+-- seq nil: the list is empty now.
+local function set_head(pk, class, seq)
+  local heads = book_heads(pk)
+  heads[class] = seq
+  call('HSET', book_key(pk), 'heads', heads_text(heads))
+end
+
+-- A key stands in the ring, and `ring` in its book is 1, while it has queued
 -- jobs and a free slot.  fresh: one was queued just now, so somebody must look.
 local function make_eligible(pk, fresh)
   local b = call('HMGET', book_key(pk), 'waiting', 'ring')
   if (b[1] or '0') == '0' then return end
-  if not b[2] then
-    if call('ZCARD', P .. 'classes:' .. pk) == 0
-      or call('ZCARD', P .. 'running:' .. pk) >= concurrency_of(pk) then
+  if b[2] ~= '1' then
+    b = call('HMGET', book_key(pk), 'heads', 'running', 'limit')
+    if (b[1] or '') == '' or tonumber(b[2] or 0) >= tonumber(b[3] or concurrency_of(pk)) then
       return
     end
     call('HSET', book_key(pk), 'ring', '1')
@@ -65,21 +88,22 @@ end
 -- Put a job in its class's list; front for one that waited before.
 local function queue_push(id, pk, class, seq, front)
   local n = call(front and 'LPUSH' or 'RPUSH', P .. 'wait:' .. pk .. ':' .. class, seq .. ':' .. id)
-  if front or n == 1 then call('ZADD', P .. 'classes:' .. pk, seq, class) end
+  if front or n == 1 then set_head(pk, class, seq) end
 end
 
--- Remove the head of a class's list; nil when it is empty.  Second: whether it
--- is empty now.
-local function queue_pop(pk, class)
+-- Remove the head of a class's list; nil when it is empty.  Second: the seq of
+-- the new head or nil, which belongs into the book.
+local function list_pop(pk, class)
   local list = P .. 'wait:' .. pk .. ':' .. class
   local entry = call('LPOP', list)
   local head = entry and call('LINDEX', list, '0')
-  if head then
-    call('ZADD', P .. 'classes:' .. pk, string.match(head, '^%d+'), class)
-  else
-    call('ZREM', P .. 'classes:' .. pk, class)
-  end
-  return entry and string.match(entry, '^%d+:(.*)$'), not head
+  return entry and string.match(entry, '^%d+:(.*)$'), head and string.match(head, '^%d+') or nil
+end
+
+local function queue_pop(pk, class)
+  local id, head = list_pop(pk, class)
+  set_head(pk, class, head)
+  return id
 end
 
 -- A pending job that will not run.
@@ -90,7 +114,7 @@ end
 
 local function drop_lease(id, pk)
   call('ZREM', P .. 'leases', id)
-  call('ZREM', P .. 'running:' .. pk, id)
+  call('HINCRBY', book_key(pk), 'running', '-1')
 end
 
 -- A lease is the text worker/takes: `takes` only grows, so none comes twice.

@@ -22,7 +22,7 @@ end
 
 -- Token bucket: `burst` deep, refilled at `rate` a minute.
 local book = book_key(pk)
-local b = call('HMGET', book, 'waiting', 'tokens', 'at', 'ring')
+local b = call('HMGET', book, 'waiting', 'tokens', 'at', 'ring', 'running', 'limit', 'heads')
 local tokens = tonumber(b[2]) or burst
 local since = now - (tonumber(b[3]) or now)
 if since < 0 then -- the clock was set back: it fills from here on
@@ -32,7 +32,7 @@ end
 tokens = math.min(burst, tokens + since * rate / 60000)
 local one_ms = math.ceil(60000 / rate)
 local waiting = tonumber(b[1]) or 0
-local running = call('ZCARD', P .. 'running:' .. pk)
+local running, heads = tonumber(b[5]) or 0, b[7] or ''
 if tokens < 1 then
   return { 'rate', id, 0, math.ceil((1 - tokens) * 60000 / rate), waiting + running, concurrency }
 end
@@ -52,15 +52,19 @@ if idem ~= '' then
   call('PEXPIRE', idem_key, idem_ttl)
 end
 stat('waiting', 1)
-queue_push(id, pk, class, seq, false)
 
--- As make_eligible(), with what is known already: one write to the book.
-local enters = not b[4] and running < concurrency_of(pk)
-if enters then
-  call('HSET', book, 'waiting', int(waiting + 1), 'tokens', tokens, 'at', int(now), 'ring', '1')
-  call('RPUSH', P .. 'ring', pk)
+-- As queue_push() and make_eligible(), with what is known already: one write to
+-- the book.
+local first = call('RPUSH', P .. 'wait:' .. pk .. ':' .. class, seq .. ':' .. id) == 1
+local limit = b[6] or int(concurrency_of(pk))
+local enters = b[4] ~= '1' and running < tonumber(limit)
+if enters then call('RPUSH', P .. 'ring', pk) end
+if first or enters or not b[6] then
+  call('HSET', book, 'waiting', int(waiting + 1), 'tokens', tokens, 'at', int(now),
+    'limit', limit, 'ring', enters and '1' or b[4] or '0',
+    'heads', first and heads .. ' ' .. class .. ' ' .. seq or heads)
 else
   call('HSET', book, 'waiting', int(waiting + 1), 'tokens', tokens, 'at', int(now))
 end
-if enters or b[4] then wake() end
+if enters or b[4] == '1' then wake() end
 return { 'ok', id, math.floor(tokens), one_ms, waiting + running + 1, concurrency + queue }

@@ -5,5 +5,8 @@ local pk = ARGV[1]
 if call('EXISTS', P .. 'key:' .. pk) == 0 then return 0 end
 call('HSET', P .. 'key:' .. pk, unpack(ARGV, 2))
 call('PUBLISH', P .. 'keys', pk)
-make_eligible(pk) -- its limit may have been raised
+if call('EXISTS', book_key(pk)) == 1 then
+  call('HSET', book_key(pk), 'limit', int(concurrency_of(pk)))
+  make_eligible(pk) -- it may have been raised
+end
 return 1

@@ -62,7 +62,7 @@ end
 -- A retried job's wait counts from its return.  Entries of cancelled jobs go too.
 local given_up, popped = 0, 0
 for _, pk in ipairs(call('SRANDMEMBER', P .. 'active', ARGV[2])) do
-  for _, class in ipairs(call('ZRANGE', P .. 'classes:' .. pk, 0, -1)) do
+  for class in pairs(book_heads(pk)) do
     local list = P .. 'wait:' .. pk .. ':' .. class
     local head = call('LINDEX', list, 0)
     while head and popped < batch do

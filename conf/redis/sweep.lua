@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- sweep: books that drifted, a page of keys at a time.  Slots of jobs that no
--- lease backs are freed, list entries of expired jobs dropped, keys that wait
+-- sweep: books that drifted, a page of keys at a time.  Slots that no lease backs
+-- are freed, limits copied, list entries of expired jobs dropped, keys that wait
 -- for no reason put in the ring, idle keys forgotten.
 -- ARGV: scheduler (must still lead), cursor
 -- Returns { next cursor, slots freed, 1 when a list was too long for one call },
@@ -22,22 +22,33 @@ end
 local function book_is_closed(pk)
   local k = call('HMGET', P .. 'key:' .. pk, 'rate', 'burst')
   local b = call('HMGET', book_key(pk), 'tokens', 'at', 'ring')
-  if b[3] then return false end
+  if b[3] == '1' then return false end
   if not (k[1] and k[2] and b[1] and b[2]) then return true end
   return b[1] + (now - b[2]) * k[1] / 60000 >= tonumber(k[2])
 end
 
-local page = call('SSCAN', P .. 'active', ARGV[2], 'COUNT', '20')
-for _, pk in ipairs(page[2]) do
-  for _, id in ipairs(call('ZRANGE', P .. 'running:' .. pk, '0', '-1')) do
-    if not call('ZSCORE', P .. 'leases', id) then
-      call('ZREM', P .. 'running:' .. pk, id)
-      freed = freed + 1
+-- How many jobs of each key run; asked once, and only when some book says so.
+local leased
+local function runs(pk)
+  if not leased then
+    leased = {}
+    for _, id in ipairs(call('ZRANGE', P .. 'leases', '0', '-1')) do
+      local owner = call('HGET', job_key(id), 'pk')
+      if owner then leased[owner] = (leased[owner] or 0) + 1 end
     end
   end
+  return leased[pk] or 0
+end
+
+local page = call('SSCAN', P .. 'active', ARGV[2], 'COUNT', '20')
+for _, pk in ipairs(page[2]) do
+  local said = tonumber(call('HGET', book_key(pk), 'running') or 0)
+  local running = said ~= 0 and runs(pk) or 0
+  freed = freed + math.max(0, said - running)
+  call('HSET', book_key(pk), 'running', int(running), 'limit', int(concurrency_of(pk)))
   drop_expired(P .. 'jobs:' .. pk)
   make_eligible(pk)
-  if call('EXISTS', P .. 'jobs:' .. pk, P .. 'classes:' .. pk, P .. 'running:' .. pk) == 0
+  if running == 0 and not next(book_heads(pk)) and call('EXISTS', P .. 'jobs:' .. pk) == 0
     and book_is_closed(pk) then
     call('SREM', P .. 'active', pk)
     call('DEL', book_key(pk))

@@ -30,44 +30,42 @@ local function start(id, pk, attempts, takes)
   call('HSET', job_key(id), 'state', 'running', 'attempts', attempts, 'takes', takes,
     'started', started, 'worker', worker, 'node', node)
   call('ZADD', P .. 'leases', until_ms, id)
-  call('ZADD', P .. 'running:' .. pk, started, id)
   return { id, lease, pk, body_of(id), tonumber(attempts) }
 end
 
 -- Starts the key's oldest job that this worker can run.  Jobs cancelled while
--- they waited are still in the list, and are passed over here.  Second: whether
--- the key has more, for this worker or another.
-local function start_next(pk)
-  local classes = call('ZRANGE', P .. 'classes:' .. pk, '0', '-1')
-  local lists = #classes
-  for _, class in ipairs(classes) do
-    local empty = not suits(class)
-    while not empty and stale < MAX_STALE do
-      local id
-      id, empty = queue_pop(pk, class)
-      if empty then lists = lists - 1 end
-      local f = id and call('HMGET', job_key(id), 'state', 'attempts', 'takes') or {}
-      if f[1] == 'pending' then
-        return start(id, pk, int((f[2] or 0) + 1), int((f[3] or 0) + 1)), lists > 0
-      end
-      stale = stale + 1
+-- they waited are still in the list, and are passed over here.
+local function start_next(k)
+  while stale < MAX_STALE do
+    local class, seq
+    for c, s in pairs(k.heads) do
+      s = tonumber(s)
+      if (not seq or s < seq) and suits(c) then class, seq = c, s end
     end
+    if not class then return nil end
+    local id
+    id, k.heads[class] = list_pop(k.pk, class)
+    local f = id and call('HMGET', job_key(id), 'state', 'attempts', 'takes') or {}
+    if f[1] == 'pending' then
+      return start(id, k.pk, int((f[2] or 0) + 1), int((f[3] or 0) + 1))
+    end
+    stale = stale + 1
   end
-  return nil, lists > 0
 end
 
 -- Keys that were looked at: with nothing for this worker, and in line again.
 local out, passed, again = {}, {}, {}
 local turns = 1 -- the first of `again` that is left
-local known = {} -- pk -> { pk, free slots, started here }
+local known = {} -- { pk, waiting, running, limit, heads }
 
 local function next_key()
   if left > 0 then
     left = left - 1
     local pk = call('LPOP', ring)
+    local b = call('HMGET', book_key(pk), 'waiting', 'running', 'limit', 'heads')
     -- The limit may have been lowered since the key entered the ring.
-    local k = { pk = pk, n = 0,
-      free = concurrency_of(pk) - call('ZCARD', P .. 'running:' .. pk) }
+    local k = { pk = pk, waiting = tonumber(b[1] or 0), running = tonumber(b[2] or 0),
+      limit = tonumber(b[3]) or concurrency_of(pk), heads = heads_of(b[4]) }
     known[#known + 1] = k
     return k
   end
@@ -79,13 +77,12 @@ end
 while #out < count and stale < MAX_STALE do
   local k = next_key()
   if not k then break end
-  local job, more
-  if k.free > 0 then job, more = start_next(k.pk) end
+  local job = k.running < k.limit and start_next(k)
   if job then
     out[#out + 1] = job
-    k.free, k.n = k.free - 1, k.n + 1
+    k.waiting, k.running = k.waiting - 1, k.running + 1
   end
-  k.stays = more and k.free > 0
+  k.stays = k.running < k.limit and next(k.heads)
   if k.stays then
     local line = job and again or passed
     line[#line + 1] = k
@@ -94,8 +91,8 @@ end
 
 -- The books, once a key; who was not served stands before who was.
 for _, k in ipairs(known) do
-  if k.n > 0 then call('HINCRBY', book_key(k.pk), 'waiting', int(-k.n)) end
-  if not k.stays then call('HDEL', book_key(k.pk), 'ring') end
+  call('HSET', book_key(k.pk), 'waiting', int(k.waiting), 'running', int(k.running),
+    'ring', k.stays and '1' or '0', 'heads', heads_text(k.heads))
 end
 for _, k in ipairs(passed) do call('RPUSH', ring, k.pk) end
 for i = turns, #again do call('RPUSH', ring, again[i].pk) end

@@ -79,7 +79,7 @@ def test_the_books_are_balanced_afterwards(farm):
     stats = dict(zip(*[iter(farm.redis("HGETALL", "{unfarm}:stats").split("\n"))] * 2))
     assert int(stats["waiting"]) == 0
     assert int(stats["ended_completed"]) == JOBS == int(farm.redis("GET", "{unfarm}:seq"))
-    left = [k for k in farm.keys() if k.startswith(("wait:", "classes:", "running:", "leases", "delayed"))]
+    left = [k for k in farm.keys() if k.startswith(("wait:", "leases", "delayed"))]
     assert left == []
 
 

@@ -1,6 +1,7 @@
 """A program that was compiled before is not compiled again: what changes it, what is shown, and what happens to the disk."""
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -277,6 +278,45 @@ def test_an_emptied_folder(farm):
     for entry in farm.entries():
         entry.unlink()
     assert made(store(farm, code)[1]) != made(first)
+
+
+def test_a_reload_that_takes_long_delays_nobody(farm):
+    """The list of what is shown is a FIFO that nobody writes to: whoever reads it waits.  Both workers wait so; one is
+    stopped, the other told to look again, when the list is a file as before."""
+    paths, copy, fifo = (farm.dir / "share" / name for name in ("sandbox.paths", "copy", "fifo"))
+    shutil.copy(paths, copy)
+    os.mkfifo(fifo)
+    os.chmod(fifo, 0o644)
+    before = farm.log("worker").count('msg="reloaded"')
+    workers = farm.workers()
+
+    def waits(pid):
+        return any(f.read_text() == "wait_for_partner" for f in pathlib.Path(f"/proc/{pid}/task").glob("*/wchan"))
+
+    os.link(fifo, farm.dir / "share/other")
+    os.rename(fifo, paths)
+    try:
+        for pid in workers:
+            os.kill(pid, signal.SIGHUP)
+        wait_for("the workers to read the list", lambda: all(map(waits, workers)))
+        os.rename(copy, paths)
+        os.kill(workers[0], signal.SIGHUP)
+        for _ in range(8):
+            run(farm, fresh(MAKES))
+        os.kill(workers[1], signal.SIGTERM)
+        wait_for("a worker to end", lambda: workers[1] not in farm.workers())
+        assert farm.log("worker").count('msg="reloaded"') == before and waits(workers[0])
+    finally:  # else they would never end
+        wait_for("nobody to read", lambda: not any(map(waits, farm.workers())) or released(farm.dir / "share/other"))
+    wait_for("two reloads", lambda: farm.log("worker").count('msg="reloaded"') == before + 2)
+    wait_for("the other worker", lambda: len(farm.workers()) == len(workers))
+
+
+def released(fifo):
+    """Once opened for writing its readers go on; with none it cannot be."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    return False
 
 
 def test_without_room_programs_are_compiled_and_told_once():

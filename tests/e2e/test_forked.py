@@ -5,8 +5,10 @@ are in docs/decisions/0010-nests-and-forked-interpreters.md.
 """
 
 import contextlib
+import io
 import json
 import re
+import zipfile
 
 import pytest
 from farm import Farm, wait_for
@@ -61,6 +63,7 @@ def both(farm, name, code, **options):
 
 
 PYTHON = {
+    "what it looked at": "import sys; print([p for p in sys.path_importer_cache if p.startswith('/tmp')], len(sys.path_hooks), len(sys.meta_path))",
     "its names": "import sys; print(sys.argv, sys.orig_argv, __file__, __name__, sys.executable, sys.path, sys.prefix, sys.flags, sys.version)",
     "its main module": "import sys; print(sorted(k for k in globals()), repr(__loader__)[:40], __spec__, __doc__, __builtins__, sys.modules['__main__'].__dict__ is globals())",
     "the process": "import os, sys; print(os.getpid(), os.getppid(), os.getsid(0), os.getpgid(0), os.getcwd(), os.getuid(), os.getgroups(), os.nice(0), oct(os.umask(0)))",
@@ -200,6 +203,29 @@ ENDS = {
 }
 
 
+def archive():
+    """A program that is a zip file, and text: no byte of it is above 127."""
+    main = "import sys, other\nprint(__file__, sys.argv, sys.path[0], other.N)\n#"
+    for n in range(5000):
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as z:
+            for name, text in (("other.py", f"N = {n}\n"), ("__main__.py", main + n % 300 * "#")):
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 1  # 0 is another one
+                z.writestr(info, text)
+        if made.getvalue().isascii():
+            return made.getvalue().decode()
+
+
+def test_python_archives(farm):
+    """Python looks for the end of an archive before it reads its program; a nest does that once for all."""
+    ran = both(farm, "python", archive())["stdout"]
+    assert "/tmp/main.py/__main__.py" in ran
+    assert "can't find '__main__'" in both(farm, "python", "PK\5\6" + "\0" * 18)["stderr"]
+    assert both(farm, "python", "print(1)\n#PK\5\6" + "x" * 40)["stdout"] == "1\n"
+    assert both(farm, "python", "print(2)\n#PK\5\6" + "x" * 70000)["stdout"] == "2\n"
+
+
 @pytest.mark.parametrize("what", ENDS)
 def test_python_ends(farm, what):
     both(farm, "python", ENDS[what])
@@ -227,13 +253,14 @@ def test_python_leaves_its_end_out(farm):
     assert farm.run("fresh-python", FAULTS)["stdout"] == "False\n"
 
 
-# Without SigBlk: dash blocks its signals for a moment each time it forks.
+# Without SigBlk: dash blocks its signals for a moment each time it forks.  Read by the shell itself: while it waits for
+# a child, Bash catches SIGINT, from a moment on.
 SHELLS = {
     "names": 'echo "$0" "$#" "$*" "$-" "$$" "$PPID" "$_" "$PWD" "$OLDPWD" "$HOME" "$IFS" "$PS4" "$OPTIND"',
     "all variables": "set | grep -vE '^(RANDOM|SRANDOM|EPOCH.*|BASHPID|LINENO|HOSTNAME|_)='",
     "the environment": "env | sort; cat /proc/self/environ | tr '\\0' '\\n' | sort",
     "limits": "ulimit -a; umask; cat /proc/$$/limits",
-    "the kernel's view": "grep -E '^(Name|Umask|Threads|Uid|Gid|Groups|NStgid|SigIgn|SigCgt|CapEff|CapBnd|NoNewPrivs|Seccomp)' /proc/$$/status; cat /proc/$$/comm; cat /proc/$$/cmdline | tr '\\0' ' '",
+    "the kernel's view": "while IFS= read -r l; do case $l in Name*|Umask*|Threads*|[UG]id*|Groups*|NStgid*|SigIgn*|SigCgt*|CapEff*|CapBnd*|NoNewPrivs*|Seccomp*) echo \"$l\";; esac; done < /proc/$$/status; cat /proc/$$/comm; cat /proc/$$/cmdline | tr '\\0' ' '",
     "descriptors": "ls /proc/$$/fd; readlink /proc/$$/fd/0 | cut -c1-4; readlink /proc/$$/exe",
     "traps": "trap; trap 'echo bye' EXIT; trap 'echo term' TERM; kill -TERM $$; exit 3",
     "signals": "kill -KILL $$",

@@ -333,7 +333,7 @@ class Farm:
 
     def compiled(self):
         """The compiled programs that are kept, by their files' names."""
-        return {path.name for path in (self.dir / "data/compiled").glob("[0-9a-f]" * 64)}
+        return {path.name for path in (self.dir / "data/compiled").glob("[0-9a-f]" * 80)}
 
     # ---- talking to it ----
 

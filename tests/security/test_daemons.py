@@ -31,7 +31,8 @@ UID_BASE = 1879048192
 # with one the lists of common/call_sets.def are not loaded.
 SANITIZED = b"__asan_init" in (BUILD / "unfarm-gateway").read_bytes() or b"__tsan_init" in (BUILD / "unfarm-gateway").read_bytes()
 OWN = 0 if SANITIZED else 1
-FILTERS = {"gateway_parent": OWN, "gateway": 2 * OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "caching_worker": 1 + OWN, "init": 1 + 1}
+FILTERS = {"gateway_parent": OWN, "gateway": 2 * OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "caching_worker": 1 + OWN,
+           "nest": 1 + 1, "init": 1 + 1 + 1}
 
 
 def mask(names):
@@ -83,6 +84,14 @@ def test_a_daemon_has_the_rights_of_the_table(farm, name):
         assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
         if name != "master":
             assert uid != 0 and s["Groups"].split() in ([], [str(pwd.getpwnam(ACCOUNTS[name]).pw_gid)])
+
+
+def test_a_nest_is_behind_filters_too(farm):
+    """What its sandboxes inherit: all but what makes them."""
+    farm.run("bash", "echo 1")
+    found = [status(pid) for pid in farm.nests()]
+    ready = [s for s in found if int(s["Seccomp_filters"]) == FILTERS["nest"] and s["NoNewPrivs"] == "1"]
+    assert ready and {int(s["Seccomp_filters"]) for s in found} <= {1, FILTERS["nest"]}  # 1: it is being set up
 
 
 @pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker"])
@@ -152,7 +161,7 @@ attempt("own", lambda: os.open("/proc/self/exe", os.O_WRONLY))
 
 
 # What a call names, and which daemon may name it; %s is the farm's control group, %c its folder of compiled programs.
-KEPT = r"%c(/[0-9a-f]{64}|/\.new)?"
+KEPT = r"%c(/[0-9a-f]{80}|/\.new)?"
 NAMED = re.compile(r'^(\w+)\((?:(-?\d+|AT_FDCWD)<([^>]*)>, )?(?:"((?:[^"\\]|\\.)*)")?(.*)')
 MAY = {
     "master": (r"/proc/\d+/(uid_map|gid_map)", r"/proc/self/fdinfo/\d+", r"/sys/fs/cgroup/\w+/%s/[ns]\d+(/[\w.]+)?", r"/sys/devices/system/cpu/online"),

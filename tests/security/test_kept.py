@@ -139,6 +139,6 @@ def test_the_folder_of_a_farm_under_attack(farm, twice):
     folder = farm.dir / "data/compiled"
     for path in folder.iterdir():
         st = path.lstat()
-        assert path.name in (".total", ".new") or len(path.name) == 64 and set(path.name) <= set("0123456789abcdef")
+        assert path.name in (".total", ".new") or len(path.name) == 80 and set(path.name) <= set("0123456789abcdef")
         assert st.st_mode == 0o100600 and st.st_nlink == 1 and st.st_uid == folder.stat().st_uid != os.getuid()
     assert sum(p.stat().st_size for p in folder.iterdir()) < 512 << 20

@@ -275,5 +275,5 @@ found.update(line.split(":\\t", 1) for line in lines if line.startswith(("Cap", 
     for name in ("CapPrm", "CapEff", "CapBnd"):
         assert int(found[name], 16) == keep, name
     assert int(found["CapInh"], 16) == int(found["CapAmb"], 16) == 0
-    assert found["NoNewPrivs"] == "1" and found["Seccomp"] == "2" and found["Seccomp_filters"] == "2"  # its launcher's, and its own
+    assert found["NoNewPrivs"] == "1" and found["Seccomp"] == "2" and found["Seccomp_filters"] == "3"  # its launcher's, its nest's, and its own
     assert found["Uid"].split() == found["Gid"].split() == ["0"] * 4 and found["Groups"].strip() == ""

@@ -28,6 +28,8 @@
 #include "toolchain.h"
 
 enum { MB = 1 << 20, ENTRY = 100 << 10, BLOCK = 4096 };
+/* Entries of the folder from n * OWNERS_PART on are owner n's. */
+enum { OWNERS_PART = 1000 };
 
 /* ---- the key ---- */
 
@@ -421,17 +423,19 @@ key_of(unsigned n)
 
 	memset(&k, 0, sizeof(k));
 	memcpy(k.hash, &n, sizeof(n));
+	k.owner[0] = (unsigned char)(n / OWNERS_PART);
 	return k;
 }
 
 static const char *
 name_of(unsigned n)
 {
-	static char name[2 * DIGEST_SIZE + 1];
+	static char name[2 * sizeof(struct cache_key) + 1];
 	const struct cache_key k = key_of(n);
 
-	for (size_t i = 0; i < DIGEST_SIZE; i++)
-		(void)snprintf(name + 2 * i, 3, "%02x", k.hash[i]);
+	for (size_t i = 0; i < sizeof(k); i++)
+		(void)snprintf(
+		    name + 2 * i, 3, "%02x", ((const unsigned char *)&k)[i]);
 	return name;
 }
 
@@ -482,7 +486,7 @@ sum(unsigned *ret_n)
 
 	*ret_n = 0;
 	while ((d = readdir(dir)) != NULL)
-		if (strlen(d->d_name) == (size_t)2 * DIGEST_SIZE &&
+		if (strlen(d->d_name) == 2 * sizeof(struct cache_key) &&
 		    stat(in_folder(d->d_name), &st) == 0) {
 			total += (uint64_t)(st.st_size + BLOCK - 1) / BLOCK *
 				 BLOCK;
@@ -601,6 +605,51 @@ what_was_not_used_for_longest_goes(void **state)
 	assert_false(is_there(name_of(3)));
 	assert_true(is_there(name_of(7)) && is_there(name_of(4)));
 	cache_close(c);
+}
+
+/* What another stores last and most often drives out its own alone. */
+static void
+no_owner_drives_out_the_others(void **state)
+{
+	enum { FLOOD = 60, OTHERS = 4 };
+	const uint64_t each = (ENTRY + 104 + BLOCK - 1) / BLOCK * BLOCK;
+	struct cache *c = open_cache(16 * each);
+	unsigned n, theirs = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < OTHERS; i++) {
+		assert_int_equal(store(c, i, ENTRY), 0);
+		used(i, 1000 + (time_t)i);
+	}
+	assert_int_equal(store(c, 2 * OWNERS_PART, ENTRY), 0);
+	used(2 * OWNERS_PART, 999);
+	for (unsigned i = 0; i < FLOOD; i++)
+		assert_int_equal(store(c, OWNERS_PART + i, ENTRY), 0);
+	assert_true(sum(&n) <= 16 * each);
+	assert_int_equal(sum(&n), kept_sum());
+	for (unsigned i = 0; i < OTHERS; i++)
+		assert_int_equal(load(c, i, ENTRY), 1);
+	assert_int_equal(load(c, 2 * OWNERS_PART, ENTRY), 1);
+	assert_int_equal(load(c, OWNERS_PART + FLOOD - 1, ENTRY), 1);
+	for (unsigned i = 0; i < FLOOD; i++)
+		theirs += is_there(name_of(OWNERS_PART + i)) ? 1 : 0;
+	assert_int_equal(theirs, n - OTHERS - 1);
+	assert_true(theirs >= 9); /* and no room is left unused */
+	cache_close(c);
+}
+
+/* Also where the hash would be the same. */
+static void
+a_name_has_its_owner(void **state)
+{
+	struct cache_key mine, theirs;
+
+	(void)state;
+	key_after(NULL, &mine);
+	key_after(owner, &theirs);
+	assert_memory_not_equal(mine.owner, theirs.owner, sizeof(mine.owner));
+	key_after(code, &theirs);
+	assert_memory_equal(mine.owner, theirs.owner, sizeof(mine.owner));
 }
 
 static void
@@ -772,6 +821,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whatever_a_compiler_sees_is_in_the_key),
 		cmocka_unit_test(what_it_does_not_see_is_not),
+		cmocka_unit_test(a_name_has_its_owner),
 		in_a_folder(a_changed_tree_changes_the_survey),
 		in_a_folder(a_changed_compiler_is_noticed_at_once),
 		cmocka_unit_test(a_blob_is_read_as_it_was_written),
@@ -781,6 +831,7 @@ main(void)
 		in_a_folder(what_is_stored_is_found),
 		in_a_folder(a_damaged_file_is_a_miss_and_goes),
 		in_a_folder(what_was_not_used_for_longest_goes),
+		in_a_folder(no_owner_drives_out_the_others),
 		in_a_folder(too_much_for_one_is_refused),
 		in_a_folder(a_start_puts_things_right),
 		in_a_folder(several_processes_keep_one_limit),

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,6 +257,42 @@ test_a_group_without_a_needed_file_is_an_error(void **state)
 	cg_layout_close(&l);
 }
 
+/* Files keep a made-up group as a task that is not accounted keeps a real one. */
+static void
+test_a_group_that_lingers_is_removed_later_and_not_waited_for(void **state)
+{
+	const char *memory = tree("linger", v1_memory);
+	const char *const dirs[CG__COUNT] = { memory, tree("pids", v1_pids),
+		tree("cpu", v1_cpu), tree("cpuacct", v1_cpuacct), NULL };
+	const int versions[CG__COUNT] = { 1, 1, 1, 1, 0 };
+	const char *const *const files[] = { v1_memory, v1_pids, v1_cpu,
+		v1_cpuacct };
+	struct rusage before, after;
+	struct cg_layout l;
+	struct cg_group g;
+
+	(void)state;
+	open_group(&l, &g, dirs, versions);
+	assert_true(cg_remove_leaving(&l));
+	(void)getrusage(RUSAGE_SELF, &before);
+	cg_group_remove_soon(&l, &g);
+	(void)getrusage(RUSAGE_SELF, &after);
+	assert_true(after.ru_nvcsw - before.ru_nvcsw < 10); /* no pauses */
+	assert_false(cg_remove_leaving(&l));
+	assert_int_equal(access(group_of(memory), F_OK), 0);
+	for (int k = 0; dirs[k]; k++) {
+		int fd = open(group_of(dirs[k]), O_RDONLY | O_DIRECTORY);
+
+		for (const char *const *f = files[k]; *f; f++)
+			assert_int_equal(unlinkat(fd, *f, 0), 0);
+		(void)close(fd);
+	}
+	assert_true(cg_remove_leaving(&l));
+	for (int k = 0; dirs[k]; k++)
+		assert_int_equal(access(group_of(dirs[k]), F_OK), -1);
+	cg_layout_close(&l);
+}
+
 static int
 setup(void **state)
 {
@@ -308,6 +345,8 @@ main(void)
 		cmocka_unit_test(test_a_missing_controller_is_named),
 		cmocka_unit_test(
 		    test_a_group_without_a_needed_file_is_an_error),
+		cmocka_unit_test(
+		    test_a_group_that_lingers_is_removed_later_and_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

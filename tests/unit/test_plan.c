@@ -109,12 +109,16 @@ test_a_nest_has_the_trees_and_a_whole_proc(void **state)
 	assert_true(where(&p, OP_FILE, "/tmp/root/tmp/main.py") < p.n);
 	assert_true(where(&p, OP_PROC, "/tmp/root/proc") <
 		    where(&p, OP_PIVOT, "/tmp/root"));
+	assert_true(where(&p, OP_EMPTY, "/tmp/root/lower/empty") <
+		    where(&p, OP_PIVOT, "/tmp/root"));
 	/* A masked /proc would keep its sandboxes from having their own. */
 	for (size_t i = 0; i < p.n; i++)
 		assert_true(p.ops[i].kind != OP_MASK &&
 			    p.ops[i].kind != OP_READONLY &&
 			    p.ops[i].kind != OP_OVERLAY);
-	assert_int_equal(p.ops[p.n - 1].kind, OP_NONEWPRIVS);
+	assert_int_equal(p.ops[p.n - 2].kind, OP_NONEWPRIVS);
+	assert_int_equal(p.ops[p.n - 1].kind, OP_FILTER);
+	assert_int_equal(p.ops[p.n - 1].fd, 2); /* after the trees */
 	plan_done(&p);
 }
 
@@ -147,6 +151,8 @@ test_secrets_of_proc_are_masked(void **state)
 		(void)snprintf(
 		    path, sizeof(path), "/tmp/root/proc/%s", masked[i]);
 		assert_true(where(&p, OP_MASK, path) < p.n);
+		assert_string_equal(
+		    p.ops[where(&p, OP_MASK, path)].src, "/lower/empty");
 	}
 	assert_true(where(&p, OP_READONLY, "/tmp/root/proc/sys") < p.n);
 	plan_done(&p);
