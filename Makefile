@@ -74,6 +74,7 @@ INSIDE_SRC    := $(INIT_SRC) sandbox/init_main.c $(HOLD_SRC)
 SANDBOX_SRC   := $(filter-out $(INSIDE_SRC),$(wildcard sandbox/*.c))
 GATEWAY_SRC   := $(wildcard gateway/*.c)
 WORKER_SRC    := $(wildcard worker/*.c)
+SESSIOND_SRC  := $(wildcard sessiond/*.c)
 SCHEDULER_SRC := $(wildcard scheduler/*.c)
 UN_SRC        := $(wildcard cli/un_*.c)
 UNFARM_SRC    := $(wildcard cli/unfarm_*.c)
@@ -82,10 +83,10 @@ FUZZ_SRC      := $(wildcard tests/fuzz/*.c)
 BENCH_SRC     := $(wildcard bench/*.c)
 
 PROGRAMS := $(B)/unfarm-gateway $(B)/unfarm-worker $(B)/unfarm-scheduler \
-            $(B)/un $(B)/unfarm $(B)/sandbox-init $(B)/sandbox-hold.so
+            $(B)/unfarm-sessiond $(B)/un $(B)/unfarm $(B)/sandbox-init $(B)/sandbox-hold.so
 TESTS    := $(patsubst tests/unit/%.c,$(B)/%,$(TEST_SRC))
 ALL_SRC  := $(COMMON_SRC) $(SANDBOX_SRC) $(GATEWAY_SRC) \
-            $(WORKER_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) \
+            $(WORKER_SRC) $(SESSIOND_SRC) $(SCHEDULER_SRC) $(UN_SRC) $(UNFARM_SRC) \
             $(TEST_SRC) $(FUZZ_SRC) $(BENCH_SRC)
 BENCHES  := $(patsubst %,$(B)/bench-%,load floor hello queue)
 
@@ -104,6 +105,9 @@ $(B)/unfarm-gateway: $(call obj,$(GATEWAY_SRC)) $(B)/libcommon.a
 $(B)/unfarm-worker: $(call obj,$(WORKER_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOX_LIBS) $(COMMON_LIBS)
+$(B)/unfarm-sessiond: $(call obj,$(SESSIOND_SRC)) $(B)/libsandbox.a $(B)/libcommon.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lwslay -lz $(SANDBOX_LIBS) $(COMMON_LIBS)
 $(B)/unfarm-scheduler: $(call obj,$(SCHEDULER_SRC)) $(B)/libcommon.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
@@ -137,7 +141,7 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/worker/%.o $(B)/cli/unfarm_%.o $(B)/tests/%.o: CPPFLAGS += -iquote sandbox
+$(B)/worker/%.o $(B)/sessiond/%.o $(B)/cli/unfarm_%.o $(B)/tests/%.o: CPPFLAGS += -iquote sandbox
 $(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli -Ibench
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))

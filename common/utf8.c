@@ -69,6 +69,21 @@ utf8_valid(const char *s, size_t n)
 	return valid_run(s, n) == n;
 }
 
+size_t
+utf8_whole(const char *s, size_t n)
+{
+	/* A lead byte among the last three whose sequence is longer than that. */
+	for (size_t back = 1; back <= 3 && back <= n; back++) {
+		unsigned char c = (unsigned char)s[n - back];
+		size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 1;
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		return len > back ? n - back : n;
+	}
+	return n;
+}
+
 int
 utf8_sanitize(const char *s, size_t n, struct buf *ret_text)
 {

@@ -11,5 +11,7 @@ size_t utf8_wide_run(const char *s, size_t n, size_t most);
 
 /* No surrogates, no overlong forms, nothing above U+10FFFF. */
 bool utf8_valid(const char *s, size_t n);
+/* How many bytes are there without a character that the end cuts. */
+size_t utf8_whole(const char *s, size_t n);
 /* Copies, with U+FFFD for each byte that is not part of a valid sequence. */
 int utf8_sanitize(const char *s, size_t n, struct buf *ret_text);

@@ -4,6 +4,7 @@
  * down, freed in main().  Everything runs on its loop, in one thread.
  */
 #include <stdbool.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "metrics.h"
@@ -34,6 +35,9 @@ struct gateway {
 	struct server *server;
 	struct prefork prefork;
 	struct metrics *metrics; /* ours of prefork's */
-	size_t body_bytes;       /* of all requests that are open */
-	bool draining;           /* answers close their connections */
+	TAILQ_HEAD(, node_call) node_calls;
+	TAILQ_HEAD(, relay) relays;
+	TAILQ_HEAD(, stream) streams;
+	size_t body_bytes; /* of all requests that are open */
+	bool draining;     /* answers close their connections */
 };

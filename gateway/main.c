@@ -47,11 +47,14 @@
 #include "lang.h"
 #include "log.h"
 #include "mem.h"
+#include "node_call.h"
 #include "prefork.h"
 #include "proc.h"
+#include "relay.h"
 #include "route.h"
 #include "server.h"
 #include "store.h"
+#include "stream.h"
 #include "waiters.h"
 
 #define PROGRAM        "unfarm-gateway"
@@ -81,6 +84,7 @@ print_routes(void)
 	static const char *const scopes[] = {
 		[AUTH_PUBLIC] = "public",
 		[AUTH_SIGNED] = "signed",
+		[AUTH_MAYBE] = "maybe",
 		[AUTH_KEY_CHECK] = "signed",
 	};
 
@@ -360,6 +364,8 @@ on_signal(uv_signal_t *sig, int signum)
 			      gw->set.gateway_drain_seconds * 1000;
 	server_stop_listening(gw->server);
 	waiters_expire(gw->waiters);
+	relay_close_all(gw); /* their clients come again, elsewhere */
+	stream_close_all(gw);
 	(void)uv_timer_start(&run->drain, on_drain, 0, DRAIN_LOOK_MS);
 }
 
@@ -423,6 +429,10 @@ close_all(struct run *run)
 	store_free(gw->store);
 	store_free(gw->events);
 	waiters_expire(gw->waiters);
+	node_calls_fail(gw);
+	relay_close_all(gw);
+	stream_close_all(gw);
+	(void)uv_run(&gw->loop, UV_RUN_NOWAIT); /* connections are given back */
 	server_free(gw->server);
 	uv_close((uv_handle_t *)&run->sigterm, NULL);
 	uv_close((uv_handle_t *)&run->sigint, NULL);
@@ -473,6 +483,9 @@ start(struct gateway *gw, unsigned number, struct err *err)
 {
 	id_random_hex(gw->id, (GATEWAY_ID_MAX - 1) / 2);
 	gw->metrics = &gw->prefork.metrics[number];
+	TAILQ_INIT(&gw->node_calls);
+	TAILQ_INIT(&gw->relays);
+	TAILQ_INIT(&gw->streams);
 	(void)uv_loop_init(&gw->loop);
 	gw->keyring = keyring_new(gw);
 	gw->waiters = waiters_new(gw);

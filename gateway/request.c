@@ -63,6 +63,15 @@ request_new(struct gateway *gw, struct MHD_Connection *conn, const char *target)
 }
 
 void
+request_path_id(const struct request *req, char *ret_id, size_t n)
+{
+	size_t len = req->hit.id_len < n ? req->hit.id_len : n - 1;
+
+	memcpy(ret_id, req->hit.id, len);
+	ret_id[len] = '\0';
+}
+
+void
 request_drop_body(struct request *req)
 {
 	req->gw->body_bytes -= req->body.len;
@@ -125,6 +134,11 @@ on_header(
 		[HEADER_TRANSFER_ENCODING] = "Transfer-Encoding",
 		[HEADER_EXPECT] = "Expect",
 		[HEADER_IDEMPOTENCY_KEY] = "Idempotency-Key",
+		[HEADER_UPGRADE] = "Upgrade",
+		[HEADER_WEBSOCKET_KEY] = "Sec-WebSocket-Key",
+		[HEADER_WEBSOCKET_VERSION] = "Sec-WebSocket-Version",
+		[HEADER_WEBSOCKET_PROTOCOL] = "Sec-WebSocket-Protocol",
+		[HEADER_ORIGIN] = "Origin",
 	};
 	struct request *req = ctx;
 
@@ -374,6 +388,16 @@ request_authorized(struct request *req, const struct err *err)
 		respond_err(req, err);
 }
 
+static bool
+is_open(const struct request *req)
+{
+	enum auth_scope scope = req->hit.route->scope;
+
+	return scope == AUTH_PUBLIC ||
+	       (scope == AUTH_MAYBE &&
+		   req->headers[HEADER_AUTHORIZATION].count == 0);
+}
+
 static enum MHD_Result
 start_work(struct request *req)
 {
@@ -381,7 +405,7 @@ start_work(struct request *req)
 	server_request_arrived(req->peer);
 	if (req->refusal.code != ERR_OK)
 		respond_err(req, &req->refusal);
-	else if (req->hit.route->scope == AUTH_PUBLIC)
+	else if (is_open(req))
 		run_handler(req);
 	else
 		auth_check(req);

@@ -32,6 +32,11 @@ enum header_id {
 	HEADER_TRANSFER_ENCODING,
 	HEADER_EXPECT,
 	HEADER_IDEMPOTENCY_KEY,
+	HEADER_UPGRADE,
+	HEADER_WEBSOCKET_KEY,
+	HEADER_WEBSOCKET_VERSION,
+	HEADER_WEBSOCKET_PROTOCOL,
+	HEADER_ORIGIN,
 	HEADER__COUNT
 };
 
@@ -96,6 +101,9 @@ enum MHD_Result request_step(struct request *req, const char *method,
 
 /* Authentication is over: err, or NULL for go on. */
 void request_authorized(struct request *req, const struct err *err);
+
+/* What "{id}" stood for, cut to n - 1 bytes. */
+void request_path_id(const struct request *req, char *ret_id, size_t n);
 
 /* Free the body when nobody will read it again. */
 void request_drop_body(struct request *req);

@@ -50,8 +50,14 @@ answer(struct request *req, int status, const char *content_type, char *text,
 
 	if (!r)
 		abort();
-	limit_headers(req);
 	(void)MHD_add_response_header(r, "Content-Type", content_type);
+	respond_ready(req, status, r);
+}
+
+void
+respond_ready(struct request *req, int status, struct MHD_Response *r)
+{
+	limit_headers(req);
 	for (size_t i = 0; i < req->n_extra; i++)
 		(void)MHD_add_response_header(
 		    r, req->extra[i].name, req->extra[i].value);

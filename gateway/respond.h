@@ -12,6 +12,10 @@ struct request;
 void respond_header(struct request *req, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+struct MHD_Response;
+/* One that was made elsewhere; it is owned from here on. */
+void respond_ready(struct request *req, int status, struct MHD_Response *r);
+
 /* Each answers the request; it must not have been answered before. */
 void respond_json(struct request *req, int status, const json_t *body);
 /* Takes the text out of o. */

@@ -12,6 +12,7 @@ enum auth_scope {
 	AUTH_UNSET,
 	AUTH_PUBLIC,    /* no key; one that is sent anyway is not looked at */
 	AUTH_SIGNED,    /* a key's signature */
+	AUTH_MAYBE,     /* signed, or the handler finds out who it is */
 	AUTH_KEY_CHECK, /* as AUTH_SIGNED; refusals say what the key's state is */
 };
 

@@ -281,7 +281,7 @@ start_daemon(struct server *s, int listener)
 	/* TURBO: read and write before asking epoll; a fifth more requests. */
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO |
 				    MHD_ALLOW_SUSPEND_RESUME |
-				    MHD_USE_ERROR_LOG,
+				    MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
 	    0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
 	    on_mhd_log, s, MHD_OPTION_LISTEN_SOCKET, listener,
 	    MHD_OPTION_CONNECTION_LIMIT, connections(s->gw),

@@ -491,9 +491,8 @@ read_fields(struct spec_in *in, struct err *err)
 	return steal_ptr(&s);
 }
 
-/* "", "{}" and "[]" are all an object without fields. */
-static json_t *
-parse_object(const char *text, size_t len, struct err *err)
+json_t *
+spec_object(const char *text, size_t len, struct err *err)
 {
 	json_t *obj;
 
@@ -515,10 +514,21 @@ parse_object(const char *text, size_t len, struct err *err)
 }
 
 struct job_spec *
+spec_files(const struct settings *set, const json_t *obj, struct err *err)
+{
+	const struct spec_rules rules = { .set = set };
+	struct spec_in in = { .rules = &rules,
+		.obj = (json_t *)(uintptr_t)obj };
+	auto_ref(job_spec) s = job_spec_new();
+
+	return read_files(&in, s, err) == 0 ? steal_ptr(&s) : NULL;
+}
+
+struct job_spec *
 spec_from_json(const struct spec_rules *rules, const char *text, size_t len,
     bool *ret_async, struct err *err)
 {
-	json_auto_t *obj = parse_object(text, len, err);
+	json_auto_t *obj = spec_object(text, len, err);
 	struct spec_in in = { .rules = rules, .obj = obj };
 	bool async = false;
 	struct job_spec *s;
@@ -564,7 +574,7 @@ struct job_spec *
 spec_from_run(const struct spec_rules *rules, const char *text, size_t len,
     bool json, const struct query *q, struct err *err)
 {
-	json_auto_t *obj = json ? parse_object(text, len, err) : json_object();
+	json_auto_t *obj = json ? spec_object(text, len, err) : json_object();
 	struct spec_in in = { .rules = rules, .obj = obj, .guess = true };
 
 	if (!obj || overlay_query(obj, q, err) < 0)

@@ -32,6 +32,12 @@ struct spec_rules {
 struct job_spec *spec_from_json(const struct spec_rules *rules,
     const char *text, size_t len, bool *ret_async, struct err *err);
 
+/* An object; "", "{}" and "[]" are one without fields.  Caller owns. */
+json_t *spec_object(const char *text, size_t len, struct err *err);
+/* Of an object, `input_files` alone; caller frees. */
+struct job_spec *
+spec_files(const struct settings *set, const json_t *obj, struct err *err);
+
 /*
  * POST /run: the program's text, or (json) an object with `code`; its language
  * is found in it, and the query holds what else there is to say.

@@ -284,7 +284,8 @@ open_tree(struct cg_layout *l, int k, const char *root, struct err *err)
 		    "control group `%s` belongs to a farm that runs: stop it, "
 		    "or set sandbox.cgroup to another name",
 		    l->name);
-	remove_leftovers(l->dirfd[k]);
+	if (!l->keeps)
+		remove_leftovers(l->dirfd[k]);
 	if (l->version[k] == 2)
 		enable_controllers(l->dirfd[k]);
 	return 0;
@@ -301,7 +302,8 @@ open_trees(struct cg_layout *l, char paths[CG__COUNT][ROOT_MAX],
 }
 
 int
-cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err)
+cg_layout_open(struct cg_layout *ret_layout, const char *name, bool keeps,
+    struct err *err)
 {
 	char paths[CG__COUNT][ROOT_MAX];
 	bool have[CG__COUNT];
@@ -309,6 +311,7 @@ cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err)
 	int r;
 
 	layout_init(&l);
+	l.keeps = keeps;
 	(void)snprintf(l.name, sizeof(l.name), "%s", name);
 	r = cgroup_init();
 	if (r != 0)
@@ -367,6 +370,14 @@ forget_leaving(struct cg_layout *l)
 		SLIST_REMOVE_HEAD(&l->leaving, link);
 		free(v);
 	}
+}
+
+void
+cg_layout_forget(struct cg_layout *l)
+{
+	forget_leaving(l);
+	for (int k = 0; k < CG__COUNT; k++)
+		cleanup_closep(&l->dirfd[k]);
 }
 
 void
@@ -584,6 +595,112 @@ cg_files_close(struct cg_files *f)
 			(void)close(f->fd[i]);
 		f->fd[i] = -1;
 	}
+}
+
+/* ---- groups of processes that are not ours ---- */
+
+size_t
+cg_list_groups(const struct cg_layout *l, const char *prefix,
+    unsigned *ret_numbers, size_t max)
+{
+	auto_close int copy = openat(
+	    l->dirfd[CG_MEMORY], ".", O_RDONLY | O_CLOEXEC);
+	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+	size_t len = strlen(prefix), n = 0;
+	const struct dirent *d;
+
+	if (!dir)
+		return 0;
+	(void)steal_fd(&copy);
+	while (n < max && (d = readdir(dir)) != NULL) {
+		char *end;
+		unsigned long number;
+
+		if (d->d_type != DT_DIR || strncmp(d->d_name, prefix, len) != 0)
+			continue;
+		number = strtoul(d->d_name + len, &end, 10);
+		if (d->d_name[len] && *end == '\0')
+			ret_numbers[n++] = (unsigned)number;
+	}
+	(void)closedir(dir);
+	return n;
+}
+
+static FILE *
+open_procs(const struct cg_layout *l, enum cg_tree_kind k, const char *name)
+{
+	char path[64];
+	auto_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", name);
+	fd = openat(l->dirfd[k], path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 ? fdopen(steal_fd(&fd), "re") : NULL;
+}
+
+/* A process that hides its memory has files of root: its status does not lie. */
+static long
+uid_of(long pid)
+{
+	char path[64], line[256];
+	auto_fclose FILE *f = NULL;
+	long uid = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+	f = fopen(path, "re");
+	while (f && uid < 0 && fgets(line, sizeof(line), f))
+		if (strncmp(line, "Uid:", 4) == 0)
+			uid = strtol(line + 4, NULL, 10);
+	return uid;
+}
+
+long
+cg_owner_of(const struct cg_layout *l, const char *prefix, unsigned number)
+{
+	char name[32], line[32];
+	auto_fclose FILE *f = NULL;
+
+	(void)snprintf(name, sizeof(name), "%s%u", prefix, number);
+	f = open_procs(l, CG_MEMORY, name);
+	if (!f || !fgets(line, sizeof(line), f))
+		return -1;
+	return uid_of(strtol(line, NULL, 10));
+}
+
+/* A frozen process dies on v2, and on v1 when it goes on. */
+static void
+thaw_by_name(const struct cg_layout *l, const char *name)
+{
+	struct cg_group g = { .files = { .v2 = 0 } };
+	struct err err;
+
+	(void)snprintf(g.name, sizeof(g.name), "%s", name);
+	for (int f = 0; f < CG_FILE__COUNT; f++)
+		g.files.fd[f] = -1;
+	if (cg_group_open_freezer(l, &g, &err) == 0)
+		(void)cg_thaw(&g.files, &err);
+	cg_files_close(&g.files);
+}
+
+bool
+cg_clear(const struct cg_layout *l, const char *name)
+{
+	auto_fclose FILE *f = open_procs(l, CG_MEMORY, name);
+	bool gone = true;
+	char line[32];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		long pid = strtol(line, NULL, 10);
+
+		if (pid > 1)
+			(void)kill((pid_t)pid, SIGKILL);
+	}
+	thaw_by_name(l, name);
+	for (int k = 0; k < CG__COUNT; k++)
+		if (l->dirfd[k] >= 0 &&
+		    unlinkat(l->dirfd[k], name, AT_REMOVEDIR) < 0 &&
+		    errno != ENOENT)
+			gone = false;
+	return gone;
 }
 
 /* ---- values ---- */

@@ -32,6 +32,7 @@ struct cg_layout {
 	int dirfd[CG__COUNT];   /* owned; -1: the ability is not there */
 	int version[CG__COUNT]; /* 1 or 2 */
 	bool has_swap;          /* swap can be limited, or there is none */
+	bool keeps;             /* leftovers are not removed */
 	char name[64];
 	SLIST_HEAD(cg_leaving_list, cg_leaving)
 	leaving; /* owned: cg_group_remove_soon() */
@@ -45,11 +46,14 @@ bool cg_swap_is_on(const char *swaps);
 
 /*
  * Finds the trees of this host and makes the group name in each.  What an
- * earlier process left below it is killed and removed.  ERR_SANDBOX names the
- * first controller that is missing: memory, pids and cpu are needed.
+ * earlier process left below it is killed and removed, unless keeps is set.
+ * ERR_SANDBOX names the first controller that is missing: memory, pids and cpu
+ * are needed.
  */
-int
-cg_layout_open(struct cg_layout *ret_layout, const char *name, struct err *err);
+int cg_layout_open(struct cg_layout *ret_layout, const char *name, bool keeps,
+    struct err *err);
+/* Closes, and removes nothing. */
+void cg_layout_forget(struct cg_layout *l);
 /* The same over given directories: for tests with a made-up tree. */
 int cg_layout_open_dirs(struct cg_layout *ret_layout,
     const char *const dirs[CG__COUNT], const int versions[CG__COUNT],
@@ -109,6 +113,14 @@ void cg_group_remove_soon(struct cg_layout *l, struct cg_group *g);
 /* True when none is left. */
 bool cg_remove_leaving(struct cg_layout *l);
 void cg_files_close(struct cg_files *f);
+
+/* Of groups that other processes made, named prefix and a number. */
+size_t cg_list_groups(const struct cg_layout *l, const char *prefix,
+    unsigned *ret_numbers, size_t max);
+/* The uid of a process in it; -1: there is none. */
+long cg_owner_of(const struct cg_layout *l, const char *prefix, unsigned number);
+/* Thaws it, kills all that is in it, removes it; false: again, later. */
+bool cg_clear(const struct cg_layout *l, const char *name);
 
 /* ---- on kept descriptors; no path, no privilege ---- */
 

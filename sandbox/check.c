@@ -130,7 +130,7 @@ open_layout(struct trial *t, struct cg_layout *ret_layout, struct err *err)
 	char name[80];
 
 	(void)snprintf(name, sizeof(name), "%s-%s", t->cfg->cgroup, t->suffix);
-	return cg_layout_open(ret_layout, name, err);
+	return cg_layout_open(ret_layout, name, false, err);
 }
 
 static bool

@@ -272,6 +272,7 @@ host_new(const struct sandbox_config *cfg)
 	h->files = cfg->files;
 	h->file_mb = cfg->file_mb;
 	h->uid_base = cfg->uid_base;
+	h->only_range = -1;
 	h->n_ranges = cfg->ranges;
 	h->idmap = true;
 	h->range_used = xcalloc((cfg->ranges + 63) / 64, sizeof(uint64_t));
@@ -294,7 +295,8 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 
 	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
 	    compile_filters(h, err) < 0 ||
-	    cg_layout_open(&h->cgroups, cfg->cgroup, err) < 0)
+	    cg_layout_open(
+		&h->cgroups, cfg->cgroup, cfg->keeps, err) < 0)
 		return NULL;
 	if (!h->cgroups.has_swap) {
 		(void)err_set(err, ERR_SANDBOX, 0,
@@ -388,6 +390,8 @@ sandbox_host_print_plan(const struct sandbox_host *h, FILE *out)
 int
 host_take_range(struct sandbox_host *h)
 {
+	if (h->only_range >= 0)
+		return h->only_range;
 	for (unsigned i = 0; i < h->n_ranges; i++)
 		if (!(h->range_used[i / 64] >> (i % 64) & 1)) {
 			h->range_used[i / 64] |= UINT64_C(1) << (i % 64);
@@ -437,4 +441,64 @@ host_clone_trees(const struct sandbox_host *h, int userns_fd,
 	for (size_t i = 0; i <= n; i++)
 		cleanup_closep(&ret_fds[i]);
 	return -1;
+}
+
+/* ---- for processes that outlive us ---- */
+
+int
+sandbox_host_take_range(struct sandbox_host *h)
+{
+	return host_take_range(h);
+}
+
+void
+sandbox_host_give_range(struct sandbox_host *h, int range)
+{
+	host_give_range(h, range);
+}
+
+void
+sandbox_host_limit_to(struct sandbox_host *h, int range)
+{
+	h->only_range = range;
+}
+
+void
+sandbox_host_forget(struct sandbox_host *h)
+{
+	cg_layout_forget(&h->cgroups);
+	for (size_t i = 0; i < h->view.n_trees; i++)
+		cleanup_closep(&h->view.tree_fd[i]);
+	cleanup_closep(&h->init_fd);
+	cleanup_closep(&h->hold_fd);
+	for (int part = 0; part < SECCOMP__COUNT; part++)
+		cleanup_closep(&h->filter_fd[part]);
+}
+
+size_t
+sandbox_host_adopt(struct sandbox_host *h, unsigned *ret_serials,
+    int *ret_ranges, size_t max)
+{
+	size_t n = cg_list_groups(&h->cgroups, "n", ret_serials, max);
+
+	for (size_t i = 0; i < n; i++) {
+		long uid = cg_owner_of(&h->cgroups, "n", ret_serials[i]);
+		long range = (uid - (long)h->uid_base) / RANGE_SIZE;
+
+		ret_ranges[i] = -1;
+		if (uid < (long)h->uid_base || range >= (long)h->n_ranges)
+			continue;
+		ret_ranges[i] = (int)range;
+		h->range_used[range / 64] |= UINT64_C(1) << (range % 64);
+	}
+	return n;
+}
+
+bool
+sandbox_host_clear(struct sandbox_host *h, unsigned serial)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "n%u", serial);
+	return cg_clear(&h->cgroups, name);
 }

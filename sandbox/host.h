@@ -34,6 +34,7 @@ struct sandbox_host {
 	uint32_t uid_base;
 	unsigned n_ranges;
 	uint64_t *range_used; /* bitmap, owned */
+	int only_range;       /* -1: any that is free */
 	bool idmap; /* trees can be shown with the sandbox's own owners */
 	char layers[160];
 };

@@ -37,6 +37,7 @@ struct sandbox_config {
 	long inodes;
 	long files;   /* RLIMIT_NOFILE inside */
 	long file_mb; /* RLIMIT_FSIZE inside */
+	bool keeps;   /* what an earlier process left may be alive: it stays */
 };
 
 struct sandbox_host;
@@ -93,6 +94,27 @@ void sandbox_check_print(const struct sandbox_check *c, FILE *out);
  * sandbox_host_try() is for the worker's own.
  */
 size_t sandbox_host_refuse(const struct sandbox_config *cfg, FILE *out);
+
+/*
+ * For a process whose forks make one sandbox each and outlive it.  It takes a
+ * range of ids before each fork; the fork limits its host to that one, makes
+ * its sandbox, and forgets the host: descriptors closed, nothing removed.
+ */
+int sandbox_host_take_range(struct sandbox_host *host); /* -1: none is free */
+void sandbox_host_give_range(struct sandbox_host *host, int range);
+void sandbox_host_limit_to(struct sandbox_host *host, int range);
+void sandbox_host_forget(struct sandbox_host *host);
+/*
+ * The sandboxes that an earlier process left, by the serials of their nests: at
+ * most max are written to ret_serials, and their ranges are taken.
+ */
+size_t sandbox_host_adopt(
+    struct sandbox_host *host, unsigned *ret_serials, int *ret_ranges, size_t max);
+/*
+ * Kills all that is in the nest of this serial, frozen or not, and removes its
+ * control group; false while that is not empty yet: again, later.
+ */
+bool sandbox_host_clear(struct sandbox_host *host, unsigned serial);
 
 /* Removes a skeleton directory with all below it. */
 void sandbox_skeleton_remove(const char *dir);

@@ -58,7 +58,7 @@ def redis_script(name):
 
 
 def ensure_accounts():
-    for name in ("unfarm-gw", "unfarm-wk", "unfarm-sched"):
+    for name in ("unfarm-gw", "unfarm-wk", "unfarm-sched", "unfarm-sd"):
         try:
             pwd.getpwnam(name)
         except KeyError:
@@ -88,7 +88,7 @@ def remove_groups(name):
 def sweep():
     """What a killed test left: control groups of farms whose folder is gone."""
     for top in pathlib.Path("/sys/fs/cgroup/pids").glob("unfarm-test-*"):
-        farm = re.sub("-(start|check|plan)$", "", top.name)  # groups for trials: sandbox/check.c
+        farm = re.sub("-(start|check|plan|sessions)$", "", top.name)  # groups for trials: sandbox/check.c
         if not pathlib.Path(tempfile.gettempdir(), farm).exists():
             remove_groups(top.name)
 
@@ -153,6 +153,7 @@ class Farm:
         if kind is None:
             left = self.leftovers()
             remove_groups(self.cgroup)
+            remove_groups(f"{self.cgroup}-sessions")
             assert left == [], left
             assert self.complaints == [], "\n".join(self.complaints)
 
@@ -177,6 +178,7 @@ class Farm:
             },
             "gateway": {"port": self.port},
             "sandbox": {"cgroup": self.cgroup},
+            "sessiond": {"port": free_port(), "cgroup": f"{self.cgroup}-sessions"},
         }
         for name, rows in self.conf.items():
             sections.setdefault(name, {}).update(rows)
@@ -232,9 +234,10 @@ class Farm:
         wait_for("the canaries", lambda: "languages tried" in self.log("worker"), seconds, 0.2)
         time.sleep(1.1)  # gateways look again after a second
 
-    def stop_one(self, name, sig=signal.SIGTERM, seconds=60):
+    def stop_one(self, name, sig=None, seconds=60):
+        """sessiond's sessions end with it, unless it is told to keep them: by SIGTERM."""
         proc = self.procs.pop(name)
-        proc.send_signal(sig)
+        proc.send_signal(sig or (signal.SIGQUIT if name.startswith("sessiond") else signal.SIGTERM))
         return proc.wait(seconds)
 
     def stop(self):

@@ -1,0 +1,142 @@
+/* GET /sessions and /sessions/{id}. */
+#include "routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "gateway.h"
+#include "json.h"
+#include "keyring.h"
+#include "request.h"
+#include "respond.h"
+#include "session_call.h"
+#include "session_view.h"
+#include "store.h"
+
+#define LIST_MAX "1000"
+
+/* ---- one ---- */
+
+static void
+show_known(struct session_call *c)
+{
+	json_auto_t *o = NULL;
+	struct err err;
+
+	if (!c->record) {
+		(void)err_set(&err, ERR_NOT_FOUND, 0,
+		    "Session not found: it has not begun");
+		respond_err(c->req, &err);
+		return;
+	}
+	o = session_view(c->record, c->state, clock_wall_ms(), false);
+	respond_json(c->req, 200, o);
+}
+
+static void
+show(struct session_call *c, const struct node_answer *a)
+{
+	json_auto_t *record = NULL, *o = NULL;
+	struct err err;
+
+	record = a->status == 200 ? json_parse(a->body, a->len, &err) : NULL;
+	if (!record) {
+		show_known(c); /* it ended meanwhile */
+		return;
+	}
+	o = session_view(record,
+	    json_string_value(json_object_get(record, "state")),
+	    clock_wall_ms(), false);
+	respond_json(c->req, 200, o);
+}
+
+/* A live one says itself how it is; of others Redis knows the last word. */
+static void
+found(struct session_call *c)
+{
+	bool alive = strcmp(c->state, "running") == 0 ||
+		     strcmp(c->state, "frozen") == 0;
+
+	if (alive && c->node)
+		session_call_ask(c, false);
+	else
+		show_known(c);
+}
+
+static int
+handle(struct request *req, struct err *err)
+{
+	struct session_call *c = session_call_new(req, "get", err);
+
+	if (!c)
+		return -1;
+	c->found = found;
+	c->show = show;
+	session_call_find(c, req->key->key.public_key);
+	return 0;
+}
+
+const struct route route_session_read = {
+	.method = "GET",
+	.path = "/sessions/{id}",
+	.scope = AUTH_SIGNED,
+	.max_body = ROUTE_BODY_SMALL,
+	.summary = "One session, by its id or its container's name",
+	.handle = handle,
+};
+
+/* ---- all ---- */
+
+static void
+add(json_t *list, const redisReply *r)
+{
+	const char *text = store_reply_str(r, "");
+	json_auto_t *record = NULL;
+	struct err err;
+
+	record = json_parse(text, strlen(text), &err);
+	if (!record)
+		return;
+	(void)json_array_append_new(
+	    list, session_view(record,
+		      json_string_value(json_object_get(record, "state")),
+		      clock_wall_ms(), false));
+}
+
+static void
+on_list(void *ctx, const redisReply *r, const struct err *err)
+{
+	struct request *req = ctx;
+	json_auto_t *o = json_object();
+	json_t *list = json_array();
+
+	if (json_object_set_new(o, "sessions", list) < 0)
+		abort();
+	if (err) {
+		respond_err(req, err);
+		return;
+	}
+	for (size_t i = 0; i < r->elements; i++)
+		add(list, r->element[i]);
+	json_set_int(o, "count", (long long)json_array_size(list));
+	respond_json(req, 200, o);
+}
+
+static int
+handle_list(struct request *req, struct err *err)
+{
+	(void)err;
+	store_eval_str(req->gw->store, STORE_session_list, on_list, req,
+	    req->key->key.public_key, LIST_MAX, NULL);
+	return 0;
+}
+
+const struct route route_session_list = {
+	.method = "GET",
+	.path = "/sessions",
+	.scope = AUTH_SIGNED,
+	.max_body = ROUTE_BODY_SMALL,
+	.summary = "The key's sessions that are not over",
+	.handle = handle_list,
+};

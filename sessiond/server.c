@@ -1,0 +1,811 @@
+/*
+ * server.c - what gateways reach of a node.
+ *
+ * It knows the shims by their sockets in run_dir/sessions, keeps a few of them
+ * ready, and writes what they say of their sessions to Redis.  A gateway's
+ * connection is read up to the end of its first line, which must carry the MAC
+ * of the challenge; then it is handed to the shim it names, and this process
+ * has no more to do with it: killed, it costs nobody a connection.
+ */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "id.h"
+#include "json.h"
+#include "lang.h"
+#include "link.h"
+#include "log.h"
+#include "mem.h"
+#include "msg.h"
+#include "proc.h"
+#include "sessiond.h"
+#include "store.h"
+#include "wire.h"
+
+enum {
+	BACKLOG = 1024,
+	CALLERS_MAX = 4096,
+	HEAD_MS = 5000,   /* for a gateway's first line */
+	READY_MS = 15000, /* for a sandbox to become ready */
+	BEAT_MS = 1000,
+	BEAT_TTL_MS = 5000,
+	STORE_DEADLINE_MS = 5000,
+	ANSWER_MAX = 512,
+};
+
+struct server;
+
+struct caller {
+	TAILQ_ENTRY(caller) link;
+	struct server *server;
+	int fd; /* owned */
+	uv_poll_t poll;
+	uv_timer_t timer;
+	unsigned handles;
+	char challenge[LINK_CHALLENGE_LEN + 2]; /* with a newline */
+	char *head;         /* owned: the JSON, when the MAC was right */
+	bool waiting, dead; /* for a sandbox that is ready */
+};
+
+struct shim_link {
+	TAILQ_ENTRY(shim_link) link;
+	struct server *server;
+	unsigned serial;
+	int fd; /* owned; -1: not connected */
+	uv_poll_t poll;
+	json_t *record;   /* owned; NULL: it has not spoken yet */
+	char session[64]; /* that it has, or is about to get; "": warm */
+	bool dirty;       /* Redis does not know the record yet */
+	bool telling, dead;
+};
+
+struct server {
+	const struct settings *settings;
+	uv_loop_t loop;
+	char node[64], secret[LINK_SECRET_LEN + 1];
+	struct lang_registry *langs;
+	struct store *store;
+	int listener;
+	uv_poll_t listener_poll, wire_poll;
+	uv_timer_t beat;
+	uv_signal_t term, hup;
+	TAILQ_HEAD(, caller) callers;
+	size_t n_callers;
+	TAILQ_HEAD(, shim_link) shims;
+	unsigned asked; /* of the master, and not ready yet */
+	bool stopping;
+};
+
+/* ---- the master ---- */
+
+static void
+tell_master(enum wire_type type, uint32_t n)
+{
+	unsigned char body[4];
+	struct msg_out o = { .data = body };
+	struct err err;
+
+	msg_put_u32(&o, n);
+	if (msg_send(SHIM_CHILD_FD, (uint16_t)type, &o, NULL, 0, &err) < 0)
+		log_err(NULL, "tell the master: %s", err.msg);
+}
+
+static bool
+is_warm(const struct shim_link *l)
+{
+	return l->record && !l->session[0] && !l->dead;
+}
+
+static size_t
+count_sessions(const struct server *s)
+{
+	const struct shim_link *l;
+	size_t n = 0;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		n += l->session[0] != '\0';
+	return n;
+}
+
+/* So many are ready or on their way: some in advance, one for each caller. */
+static void
+keep_warm(struct server *s)
+{
+	const struct shim_link *l;
+	const struct caller *c;
+	size_t want = (size_t)s->settings->sessiond_warm, have = s->asked;
+	size_t room = (size_t)s->settings->sessiond_sessions;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		have += !l->session[0];
+	TAILQ_FOREACH (c, &s->callers, link)
+		want += c->waiting;
+	if (count_sessions(s) + want > room)
+		want = room - count_sessions(s);
+	if (want <= have || s->stopping)
+		return;
+	tell_master(WIRE_WARM, (uint32_t)(want - have));
+	s->asked += (unsigned)(want - have);
+}
+
+/* ---- callers ---- */
+
+static void
+on_caller_closed(uv_handle_t *h)
+{
+	struct caller *c = h->data;
+
+	if (--c->handles > 0)
+		return;
+	cleanup_closep(&c->fd);
+	free(c->head);
+	free(c);
+}
+
+static void
+drop(struct caller *c)
+{
+	if (c->dead)
+		return;
+	c->dead = true;
+	TAILQ_REMOVE(&c->server->callers, c, link);
+	c->server->n_callers--;
+	uv_close((uv_handle_t *)&c->poll, on_caller_closed);
+	uv_close((uv_handle_t *)&c->timer, on_caller_closed);
+}
+
+/* A fresh socket has room for this. */
+static void
+refuse(struct caller *c, enum err_code code, const char *why)
+{
+	char body[ANSWER_MAX], text[ANSWER_MAX + 64];
+	int n = snprintf(body, sizeof(body),
+	    "{\"error\":\"%s\",\"message\":\"%s\",\"code\":\"%s\"}", why, why,
+	    err_wire_code(code));
+
+	n = snprintf(text, sizeof(text), "%d %d application/json\n%s",
+	    err_http_status(code), n, body);
+	(void)!send(c->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	drop(c);
+}
+
+static bool
+hand_over(struct caller *c, struct shim_link *l)
+{
+	auto_free unsigned char *body = xmalloc(MSG_MAX);
+	struct msg_out o = { .data = body };
+	struct err err;
+
+	msg_put_str(&o, c->head);
+	if (msg_send(l->fd, SHIM_CLIENT, &o, &c->fd, 1, &err) < 0) {
+		log_warn(NULL, "hand a call over: %s", err.msg);
+		return false;
+	}
+	(void)uv_poll_stop(&c->poll);
+	drop(c); /* and our copy of the connection */
+	return true;
+}
+
+static struct shim_link *
+find_session(struct server *s, const char *id)
+{
+	struct shim_link *l;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		if (l->session[0] && strcmp(l->session, id) == 0 && l->fd >= 0)
+			return l;
+	return NULL;
+}
+
+static struct shim_link *
+find_warm(struct server *s)
+{
+	struct shim_link *l;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		if (is_warm(l) && l->fd >= 0)
+			return l;
+	return NULL;
+}
+
+static const char *
+head_word(const json_t *head, const char *name)
+{
+	const char *s = json_string_value(json_object_get(head, name));
+
+	return s ? s : "";
+}
+
+static void
+create(struct server *s, struct caller *c, const char *id)
+{
+	struct shim_link *l = find_warm(s);
+
+	if (!l && count_sessions(s) >= (size_t)s->settings->sessiond_sessions) {
+		refuse(c, ERR_BUSY, "this node has no room for a session");
+		return;
+	}
+	if (l) {
+		(void)snprintf(l->session, sizeof(l->session), "%s", id);
+		if (!hand_over(c, l))
+			refuse(c, ERR_UNAVAILABLE, "a sandbox is gone");
+	} else {
+		c->waiting = true;
+	}
+	keep_warm(s);
+}
+
+static void
+route(struct server *s, struct caller *c)
+{
+	struct err err;
+	json_auto_t *head = json_parse(c->head, strlen(c->head), &err);
+	const char *id = head_word(head, "session");
+	struct shim_link *l = find_session(s, id);
+
+	if (!head || !*id || strlen(id) >= sizeof(l->session))
+		refuse(c, ERR_INVALID, "malformed call");
+	else if (strcmp(head_word(head, "call"), "create") == 0)
+		create(s, c, id);
+	else if (!l)
+		refuse(c, ERR_NOT_FOUND, "Session not found or ended");
+	else if (!hand_over(c, l))
+		refuse(c, ERR_UNAVAILABLE, "the session does not answer");
+}
+
+/* Those that wait for a sandbox, in their order. */
+static void
+serve_waiting(struct server *s)
+{
+	struct caller *c, *next;
+
+	for (c = TAILQ_FIRST(&s->callers); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->waiting && find_warm(s)) {
+			c->waiting = false;
+			route(s, c);
+		}
+	}
+}
+
+static void
+refuse_waiting(struct server *s, const char *why)
+{
+	struct caller *c, *next;
+
+	for (c = TAILQ_FIRST(&s->callers); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->waiting)
+			refuse(c, ERR_UNAVAILABLE, why);
+	}
+}
+
+/* "MAC HEAD", without the newline. */
+static bool
+is_authentic(const struct server *s, struct caller *c, char *line, size_t n)
+{
+	char mac[SECRET_SIG_LEN + 1];
+	char *head = line + SECRET_SIG_LEN + 1;
+
+	if (n <= SECRET_SIG_LEN + 1 || line[SECRET_SIG_LEN] != ' ')
+		return false;
+	line[SECRET_SIG_LEN] = line[n] = '\0';
+	c->challenge[LINK_CHALLENGE_LEN] = '\0';
+	link_mac(s->secret, c->challenge, head, n - SECRET_SIG_LEN - 1, mac);
+	if (!secret_sig_equal(line, mac))
+		return false;
+	c->head = xstrdup(head);
+	return true;
+}
+
+/* Only the first line is taken from the socket: the rest is the shim's. */
+static void
+on_caller(uv_poll_t *poll, int status, int events)
+{
+	static char line[LINK_HEAD_MAX + SECRET_SIG_LEN + 2];
+	struct caller *c = poll->data;
+	ssize_t n = recv(
+	    c->fd, line, sizeof(line) - 1, MSG_PEEK | MSG_DONTWAIT);
+	const char *end = n > 0 ? memchr(line, '\n', (size_t)n) : NULL;
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR) && status == 0)
+		return;
+	if (n <= 0 || (!end && (size_t)n == sizeof(line) - 1)) {
+		drop(c);
+		return;
+	}
+	if (!end || c->head)
+		return;
+	if (recv(c->fd, line, (size_t)(end - line) + 1, 0) != end - line + 1 ||
+	    !is_authentic(c->server, c, line, (size_t)(end - line))) {
+		refuse(c, ERR_KEY, "this is not a gateway of ours");
+		return;
+	}
+	(void)uv_poll_stop(&c->poll);
+	(void)uv_timer_stop(&c->timer);
+	route(c->server, c);
+	if (!c->dead && c->waiting)
+		(void)uv_timer_start(&c->timer, c->timer.timer_cb, READY_MS, 0);
+}
+
+static void
+on_caller_late(uv_timer_t *t)
+{
+	struct caller *c = t->data;
+
+	if (c->waiting)
+		refuse(c, ERR_UNAVAILABLE,
+		    "no sandbox became ready in time: try again");
+	else
+		drop(c);
+}
+
+static void
+on_connection(uv_poll_t *poll, int status, int events)
+{
+	struct server *s = poll->data;
+	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct caller *c;
+
+	(void)status;
+	(void)events;
+	if (fd < 0)
+		return;
+	if (s->n_callers >= CALLERS_MAX) {
+		(void)close(fd);
+		return;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->server = s;
+	c->fd = fd;
+	id_random_hex(c->challenge, LINK_CHALLENGE_LEN / 2);
+	c->challenge[LINK_CHALLENGE_LEN] = '\n';
+	(void)uv_poll_init(&s->loop, &c->poll, fd);
+	(void)uv_timer_init(&s->loop, &c->timer);
+	c->poll.data = c->timer.data = c;
+	c->handles = 2;
+	TAILQ_INSERT_TAIL(&s->callers, c, link);
+	s->n_callers++;
+	(void)uv_timer_start(&c->timer, on_caller_late, HEAD_MS, 0);
+	(void)uv_poll_start(&c->poll, UV_READABLE | UV_DISCONNECT, on_caller);
+	(void)!send(fd, c->challenge, LINK_CHALLENGE_LEN + 1,
+	    MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* ---- Redis: what is here ---- */
+
+static void
+on_told(void *ctx, const redisReply *reply, const struct err *err)
+{
+	(void)ctx;
+	(void)reply;
+	if (err)
+		log_debug(NULL, "a record was not taken: %s", err->msg);
+}
+
+static void
+tell_store(struct server *s, struct shim_link *l)
+{
+	auto_free char *text = NULL;
+	char keep[24];
+
+	if (!l->dirty || !l->session[0] || !store_up(s->store))
+		return;
+	l->dirty = false;
+	text = json_text(l->record);
+	(void)snprintf(keep, sizeof(keep), "%ld",
+	    (s->settings->sessiond_keep_seconds + 60) * 1000);
+	store_eval_str(s->store, STORE_session_update, on_told, NULL, s->node,
+	    l->session, head_word(l->record, "state"), text, keep,
+	    head_word(l->record, "container"), NULL);
+}
+
+static void
+tell_lost(struct server *s, const char *id)
+{
+	store_eval_str(
+	    s->store, STORE_session_lost, on_told, NULL, s->node, id, NULL);
+}
+
+static json_t *
+list_shells(const struct server *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < shell_count(s->langs); i++)
+		if (shell_installed(shell_at(s->langs, i)))
+			(void)json_array_append_new(
+			    list, json_string(shell_at(s->langs, i)->name));
+	return list;
+}
+
+static void
+beat(struct server *s)
+{
+	const struct settings *set = s->settings;
+	size_t sessions = count_sessions(s);
+	json_auto_t *o = json_object();
+	auto_free char *text = NULL;
+	char ttl[24], room[24];
+
+	json_set_str(o, "node", s->node);
+	json_set_str(o, "address",
+	    *set->sessiond_address ? set->sessiond_address
+				   : set->sessiond_listen);
+	json_set_int(o, "port", set->sessiond_port);
+	json_set_str(o, "secret", s->secret);
+	json_set_int(o, "sessions", (long long)sessions);
+	json_set_int(o, "most", set->sessiond_sessions);
+	json_set_int(o, "memory_mb", set->sessiond_memory_mb);
+	(void)json_object_set_new(o, "shells", list_shells(s));
+	text = json_text(o);
+	(void)snprintf(ttl, sizeof(ttl), "%d", BEAT_TTL_MS);
+	(void)snprintf(
+	    room, sizeof(room), "%ld", set->sessiond_sessions - (long)sessions);
+	store_eval_str(s->store, STORE_session_beat, on_told, NULL, s->node,
+	    ttl, room, text, NULL);
+}
+
+static void
+on_beat(uv_timer_t *t)
+{
+	struct server *s = t->data;
+	struct shim_link *l;
+
+	beat(s);
+	TAILQ_FOREACH (l, &s->shims, link)
+		tell_store(s, l);
+	keep_warm(s);
+}
+
+/* What was said while it was away may be lost: all again. */
+static void
+on_store_state(void *ctx, bool up)
+{
+	struct server *s = ctx;
+	struct shim_link *l;
+
+	log_info(NULL, "redis %s", up ? "connected" : "is away");
+	if (!up)
+		return;
+	TAILQ_FOREACH (l, &s->shims, link)
+		l->dirty = true;
+	on_beat(&s->beat);
+}
+
+/* ---- shims ---- */
+
+static void
+on_shim_closed(uv_handle_t *h)
+{
+	struct shim_link *l = h->data;
+
+	cleanup_closep(&l->fd);
+	json_decref(l->record);
+	free(l);
+}
+
+static bool meet(struct server *s, unsigned serial);
+
+/*
+ * Its connection is gone.  When it cannot be connected to again it is dead, and
+ * what it held must not live on.
+ */
+static void
+lose(struct shim_link *l)
+{
+	struct server *s = l->server;
+	const char *state = head_word(l->record, "state");
+
+	if (l->dead)
+		return;
+	l->dead = true;
+	TAILQ_REMOVE(&s->shims, l, link);
+	if (!meet(s, l->serial) && l->session[0] &&
+	    strcmp(state, "terminated") != 0) {
+		log_warn(NULL, "a session is lost|session=%s", l->session);
+		tell_lost(s, l->session);
+	}
+	uv_close((uv_handle_t *)&l->poll, on_shim_closed);
+	keep_warm(s);
+}
+
+static void
+take_record(struct shim_link *l, const char *text)
+{
+	struct err err;
+	json_t *record = json_parse(text, strlen(text), &err);
+	const char *id;
+
+	if (!record)
+		return;
+	json_decref(l->record);
+	l->record = record;
+	id = head_word(record, "id");
+	if (*id)
+		(void)snprintf(l->session, sizeof(l->session), "%s", id);
+	l->dirty = true;
+	tell_store(l->server, l);
+	if (is_warm(l))
+		serve_waiting(l->server);
+}
+
+static void
+on_shim(uv_poll_t *poll, int status, int events)
+{
+	static struct msg packet; /* for one after the other */
+	struct shim_link *l = poll->data;
+	struct msg_in in;
+	struct err err;
+	int r = status < 0 ? -1 : msg_recv(l->fd, &packet, &err);
+
+	(void)events;
+	if (r < 0 && status == 0 && err.sys == EAGAIN)
+		return;
+	if (r <= 0) {
+		lose(l);
+		return;
+	}
+	msg_in_init(&in, &packet);
+	if (packet.hdr.type == SHIM_RECORD) {
+		const char *text = msg_get_str(&in);
+
+		if (msg_in_done(&in))
+			take_record(l, text);
+	}
+	msg_close_fds(&packet);
+}
+
+static int
+connect_to(const struct server *s, unsigned serial)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	auto_close int fd = socket(
+	    AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 ||
+	    shim_socket_path(
+		s->settings, serial, at.sun_path, sizeof(at.sun_path)) < 0 ||
+	    connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
+static bool
+knows(const struct server *s, unsigned serial)
+{
+	const struct shim_link *l;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		if (l->serial == serial)
+			return true;
+	return false;
+}
+
+/* False: it cannot be reached; the master sees to what is left of it. */
+static bool
+meet(struct server *s, unsigned serial)
+{
+	struct shim_link *l;
+	int fd;
+
+	if (knows(s, serial))
+		return true;
+	fd = connect_to(s, serial);
+	if (fd < 0) {
+		tell_master(WIRE_KILL, serial);
+		return false;
+	}
+	l = xcalloc(1, sizeof(*l));
+	l->server = s;
+	l->serial = serial;
+	l->fd = fd;
+	(void)uv_poll_init(&s->loop, &l->poll, fd);
+	l->poll.data = l;
+	TAILQ_INSERT_TAIL(&s->shims, l, link);
+	(void)uv_poll_start(&l->poll, UV_READABLE | UV_DISCONNECT, on_shim);
+	return true;
+}
+
+/* Those that were there before us. */
+static void
+meet_all(struct server *s)
+{
+	char path[SETTINGS_STR_MAX + 16];
+	const struct dirent *d;
+	DIR *dir;
+
+	(void)snprintf(
+	    path, sizeof(path), "%s/sessions", s->settings->farm_run_dir);
+	dir = opendir(path);
+	while (dir && (d = readdir(dir)) != NULL)
+		if (shim_serial_of(d->d_name) > 0)
+			(void)meet(s, (unsigned)shim_serial_of(d->d_name));
+	if (dir)
+		(void)closedir(dir);
+}
+
+/* ---- what the master says ---- */
+
+static void
+hear_master(struct server *s, const struct msg *m)
+{
+	struct msg_in in;
+
+	msg_in_init(&in, m);
+	if (m->hdr.type == WIRE_READY) {
+		if (s->asked > 0)
+			s->asked--;
+		(void)meet(s, msg_get_u32(&in));
+	} else if (m->hdr.type == WIRE_FAILED) {
+		const char *why = msg_get_str(&in);
+
+		if (s->asked > 0)
+			s->asked--;
+		log_err(NULL, "no sandbox for a session: %s", why);
+		refuse_waiting(s, "no sandbox can be made on this node");
+	}
+}
+
+static void
+on_wire(uv_poll_t *poll, int status, int events)
+{
+	static struct msg packet; /* for one after the other */
+	struct server *s = poll->data;
+	struct err err;
+	int r = status < 0 ? -1 : msg_recv(SHIM_CHILD_FD, &packet, &err);
+
+	(void)events;
+	if (r < 0 && status == 0 && err.sys == EAGAIN)
+		return;
+	if (r <= 0) {
+		uv_stop(&s->loop); /* the next master starts another one */
+		return;
+	}
+	hear_master(s, &packet);
+	msg_close_fds(&packet);
+}
+
+/* ---- begin and end ---- */
+
+static void
+on_term(uv_signal_t *sig, int signum)
+{
+	struct server *s = sig->data;
+
+	(void)signum;
+	s->stopping = true;
+	uv_stop(&s->loop);
+}
+
+static void
+on_hup(uv_signal_t *sig, int signum)
+{
+	struct server *s = sig->data;
+	struct err err;
+	struct lang_registry *langs = lang_load(
+	    s->settings->farm_share_dir, &err);
+
+	(void)signum;
+	if (!langs) {
+		log_err(NULL, "reload: %s, keeping what was", err.msg);
+		return;
+	}
+	lang_free(s->langs);
+	s->langs = langs;
+	log_info(NULL, "reloaded");
+}
+
+static int
+listen_at(struct server *s, struct err *err)
+{
+	const struct settings *set = s->settings;
+	const struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+	};
+	struct addrinfo *ai;
+	char port[24];
+	const int on = 1;
+	int r;
+
+	(void)snprintf(port, sizeof(port), "%ld", set->sessiond_port);
+	r = getaddrinfo(set->sessiond_listen, port, &hints, &ai);
+	if (r != 0)
+		return err_set(err, ERR_INVALID, 0, "listen on `%s`: %s",
+		    set->sessiond_listen, gai_strerror(r));
+	s->listener = socket(ai->ai_family,
+	    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
+	if (s->listener >= 0)
+		(void)setsockopt(
+		    s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	r = s->listener < 0 ? -1
+			    : bind(s->listener, ai->ai_addr, ai->ai_addrlen);
+	freeaddrinfo(ai);
+	if (r < 0 || listen(s->listener, BACKLOG) < 0)
+		return err_errno(
+		    err, "listen on `%s` port %s", set->sessiond_listen, port);
+	return 0;
+}
+
+static void
+name_node(struct server *s)
+{
+	if (*s->settings->farm_node)
+		(void)snprintf(
+		    s->node, sizeof(s->node), "%.63s", s->settings->farm_node);
+	else
+		(void)gethostname(s->node, sizeof(s->node) - 1);
+}
+
+static int
+start(struct server *s, struct err *err)
+{
+	const struct store_hooks hooks = { s, on_store_state };
+	const struct settings *set = s->settings;
+
+	name_node(s);
+	id_random_hex(s->secret, LINK_SECRET_LEN / 2);
+	s->langs = lang_load(set->farm_share_dir, err);
+	if (!s->langs || listen_at(s, err) < 0 ||
+	    proc_drop_user(set->sessiond_user, err) < 0 ||
+	    proc_lock_down(PROC_session_server, err) < 0)
+		return -1;
+	(void)uv_loop_init(&s->loop);
+	s->store = store_new(&s->loop, set->farm_redis_url, set->farm_prefix,
+	    STORE_DEADLINE_MS, &hooks, err);
+	return s->store ? 0 : -1;
+}
+
+static void
+watch(struct server *s, uv_poll_t *poll, int fd, uv_poll_cb cb)
+{
+	(void)uv_poll_init(&s->loop, poll, fd);
+	poll->data = s;
+	(void)uv_poll_start(poll, UV_READABLE | UV_DISCONNECT, cb);
+}
+
+int
+server_main(const struct settings *settings)
+{
+	static struct server s;
+	struct err err;
+
+	s.settings = settings;
+	TAILQ_INIT(&s.callers);
+	TAILQ_INIT(&s.shims);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (start(&s, &err) < 0)
+		die("unfarm-sessiond", &err);
+	watch(&s, &s.listener_poll, s.listener, on_connection);
+	watch(&s, &s.wire_poll, SHIM_CHILD_FD, on_wire);
+	(void)uv_timer_init(&s.loop, &s.beat);
+	s.beat.data = s.term.data = s.hup.data = &s;
+	(void)uv_timer_start(&s.beat, on_beat, 0, BEAT_MS);
+	(void)uv_signal_init(&s.loop, &s.term);
+	(void)uv_signal_init(&s.loop, &s.hup);
+	(void)uv_signal_start(&s.term, on_term, SIGTERM);
+	(void)uv_signal_start(&s.hup, on_hup, SIGHUP);
+	meet_all(&s);
+	log_info(
+	    NULL, "serving|node=%s port=%ld", s.node, settings->sessiond_port);
+	(void)uv_run(&s.loop, UV_RUN_DEFAULT);
+	store_free(s.store);
+	return 0;
+}

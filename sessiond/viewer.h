@@ -1,0 +1,107 @@
+#pragma once
+/*
+ * viewer.h - somebody who looks at a terminal: one WebSocket.
+ *
+ * Two protocols.  `unsandbox-shell` is the compatible one: binary frames are
+ * bytes of the terminal, text frames are small JSON objects.  `unfarm.term.v1`
+ * is ours: every frame has a type, output has offsets, input is acknowledged;
+ * docs/protocol.md describes it.
+ *
+ * A viewer takes output from the ring when its socket has room for it.  One
+ * that is slower than the ring loses what the ring lost, and is told so.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+#include <wslay/wslay.h>
+
+#include "shim.h"
+
+/* Types of unfarm.term.v1, the first byte of each binary message. */
+enum term_frame {
+	/* server to client */
+	FRAME_HELLO = 0x01, /* JSON */
+	FRAME_OUT = 0x02,   /* u64 offset, bytes */
+	FRAME_LIVE = 0x04,  /* u64 offset: all that was kept has been sent */
+	FRAME_TRUNC = 0x05, /* u64 from, u64 to: lost for this viewer */
+	FRAME_SIZE = 0x06,  /* u16 columns, u16 rows */
+	FRAME_PEERS = 0x07, /* JSON */
+	FRAME_STATE = 0x08, /* JSON */
+	FRAME_EXIT = 0x09,  /* u64 final offset, JSON */
+	FRAME_INACK = 0x0a, /* u64 input offset: all before it was taken */
+	/* client to server */
+	FRAME_IN = 0x81,     /* u64 input offset, bytes */
+	FRAME_RESIZE = 0x82, /* u16 columns, u16 rows */
+	FRAME_ACK = 0x83,    /* u64 output offset: all before it was used */
+	FRAME_SIGNAL = 0x84, /* u8 signal, for the foreground */
+	FRAME_CLAIM = 0x85,  /* u8: 0 the size is mine */
+	FRAME_DETACH = 0x86,
+};
+enum { FRAME_HEAD = 4 }; /* u8 type, u8 flags, u16 reserved; little-endian */
+
+/* Codes of a close frame. */
+enum viewer_end {
+	VIEWER_NORMAL = 1000,
+	VIEWER_GOING_DOWN = 1001,
+	VIEWER_POLICY = 1008,
+	VIEWER_READONLY = 4003,
+};
+
+enum viewer_finish {
+	FINISH_NONE,
+	FINISH_EXIT,     /* the program ended */
+	FINISH_DETACHED, /* a multiplexer let go of us */
+};
+
+struct viewer {
+	TAILQ_ENTRY(viewer) link;
+	struct shim *shim;
+	int fd; /* owned */
+	uv_poll_t poll;
+	uv_timer_t timer; /* pings; then the time to close in */
+	wslay_event_context_ptr ws;
+	bool native, readonly;
+	bool live;   /* FRAME_LIVE was sent */
+	bool paused; /* what it typed does not fit: not read */
+	enum viewer_finish finish;
+	bool finished; /* that was said */
+	bool leaving;  /* a close frame is on its way */
+	bool clean;    /* it said that it leaves */
+	bool dead;
+	unsigned handles;
+	unsigned missed;     /* pongs */
+	unsigned cols, rows; /* of its window; 0: not said */
+	char client[40];     /* the same one, after a reconnection */
+	uint64_t sent;       /* offset of the next byte of output */
+	uint64_t acked;      /* native: output it has used */
+	struct buf typed;    /* that the terminal has no room for */
+};
+
+/* How somebody attaches. */
+struct viewer_wish {
+	bool native, readonly;
+	bool has_since;
+	uint64_t since; /* offset of the first byte of output it wants */
+	const char *client;
+	unsigned cols, rows; /* 0: not said */
+};
+
+/* Takes fd; the answer 101 was sent. */
+void viewer_attach(struct shim *s, int fd, const struct viewer_wish *w);
+/* There may be more in the ring. */
+void viewer_feed(struct viewer *v);
+/* The terminal has room for input again. */
+void viewer_go_on(struct viewer *v);
+void viewer_resized(struct viewer *v);
+/* The state of the session changed. */
+void viewer_tell_state(struct viewer *v, const char *state);
+/* Who is here changed. */
+void viewers_tell_peers(struct term *t);
+/*
+ * Says so when it has been sent all output, and leaves; one that does not take
+ * that within ten seconds is left.
+ */
+void viewer_finish(struct viewer *v, enum viewer_finish how);
+/* A close frame, and the end soon after. */
+void viewer_leave(struct viewer *v, enum viewer_end code);
