@@ -16,6 +16,7 @@
 #include "mem.h"
 #include "request.h"
 #include "respond.h"
+#include "server.h"
 
 enum { PIECE = 32 << 10, SIDES = 2 };
 
@@ -48,6 +49,7 @@ on_closed(uv_handle_t *h)
 	cleanup_closep(&r->sides[1].fd);
 	if (r->client)
 		(void)MHD_upgrade_action(r->client, MHD_UPGRADE_ACTION_CLOSE);
+	server_resumed(r->gw->server);
 	free(r);
 }
 
@@ -58,6 +60,8 @@ bury(struct relay *r)
 		return;
 	r->dead = true;
 	TAILQ_REMOVE(&r->gw->relays, r, link);
+	/* libmicrohttpd closes it in its own time. */
+	(void)shutdown(r->sides[0].fd, SHUT_RDWR);
 	for (int i = 0; i < SIDES; i++)
 		uv_close((uv_handle_t *)&r->sides[i].poll, on_closed);
 }

@@ -35,6 +35,13 @@ show_known(struct session_call *c)
 }
 
 static void
+away(struct session_call *c, const struct err *err)
+{
+	(void)err;
+	show_known(c);
+}
+
+static void
 show(struct session_call *c, const struct node_answer *a)
 {
 	json_auto_t *record = NULL, *o = NULL;
@@ -73,6 +80,7 @@ handle(struct request *req, struct err *err)
 		return -1;
 	c->found = found;
 	c->show = show;
+	c->away = away;
 	session_call_find(c, req->key->key.public_key);
 	return 0;
 }

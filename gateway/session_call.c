@@ -74,6 +74,10 @@ on_answer(void *ctx, const struct node_answer *a, const struct err *err)
 	struct node_call *asked = c->asked;
 
 	c->asked = NULL;
+	if (err && c->away) {
+		c->away(c, err);
+		return;
+	}
 	if (err) {
 		respond_err(c->req, err);
 		return;

@@ -21,6 +21,8 @@ struct session_call {
 	struct node_call *asked; /* NULL: none is under way */
 	/* The answer of the shim; it answers the request. */
 	void (*show)(struct session_call *c, const struct node_answer *a);
+	/* The node does not answer: answer anyway.  NULL: with the error. */
+	void (*away)(struct session_call *c, const struct err *err);
 	/* Instead of a call: answer from what is in Redis.  May be NULL. */
 	void (*found)(struct session_call *c);
 };

@@ -40,6 +40,7 @@ struct init {
 	void (*resume)(void);
 	pid_t ahead; /* what was started before its job came; 0: nothing */
 	int held;    /* to it; -1: there is none */
+	bool lives_long; /* it runs processes beside each other */
 	struct init_kept kept[INIT_KEPT_MAX];
 };
 

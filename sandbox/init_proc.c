@@ -127,6 +127,20 @@ default_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * Where memory is out, programs go first, and not init or a keeper: with them
+ * the session would go.
+ */
+static void
+set_oom_score(const char *text)
+{
+	auto_close int fd = open(
+	    "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!write(fd, text, strlen(text));
+}
+
 /* Returns when it failed, with errno.  Of all descriptors report is kept. */
 static void
 become(const struct init_process *p, const int fds[STREAMS], int slave,
@@ -140,6 +154,7 @@ become(const struct init_process *p, const int fds[STREAMS], int slave,
 	if (close_range(STREAMS + 1, ~0U, 0) < 0 ||
 	    chdir(*p->dir ? p->dir : "/tmp") < 0)
 		return;
+	set_oom_score("1000");
 	(void)umask(022);
 	default_signals();
 	environ = (char **)(uintptr_t)p->command.env;
@@ -395,6 +410,9 @@ init_start(struct init *in, const struct msg *m)
 	in->failure.code = ERR_OK;
 	if (!init_read_start(m, &process))
 		_exit(1);
+	if (!in->lives_long)
+		set_oom_score("500");
+	in->lives_long = true;
 	if (before.code != ERR_OK)
 		tell_refused(in, process.id, before.sys, before.msg);
 	else

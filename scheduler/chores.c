@@ -18,6 +18,7 @@ chores_restart(struct chores *c, int64_t now_ms)
 {
 	c->repair_due_ms = now_ms;
 	c->sweep_due_ms = now_ms + CHORES_SWEEP_MS;
+	c->sessions_due_ms = now_ms + CHORES_SESSIONS_FIRST_MS;
 	(void)snprintf(c->cursor, sizeof(c->cursor), "0");
 }
 
@@ -30,6 +31,8 @@ chores_next(struct chores *c, int64_t now_ms)
 		c->under_way = CHORE_REPAIR;
 	else if (now_ms >= c->sweep_due_ms)
 		c->under_way = CHORE_SWEEP;
+	else if (now_ms >= c->sessions_due_ms)
+		c->under_way = CHORE_SESSIONS;
 	return c->under_way;
 }
 
@@ -67,6 +70,16 @@ sweep_done(struct chores *c, const redisReply *reply, int64_t now_ms,
 		(void)snprintf(c->cursor, sizeof(c->cursor), "%s", cursor);
 }
 
+static void
+sessions_done(struct chores *c, const redisReply *reply, int64_t now_ms,
+    struct chore_result *ret)
+{
+	ret->sessions_lost = store_reply_int(store_reply_at(reply, 0), 0);
+	ret->repaired = ret->sessions_lost > 0;
+	c->sessions_due_ms = ret->repaired ? now_ms
+					   : now_ms + CHORES_SESSIONS_MS;
+}
+
 struct chore_result
 chores_done(struct chores *c, const redisReply *reply, int64_t now_ms)
 {
@@ -79,8 +92,10 @@ chores_done(struct chores *c, const redisReply *reply, int64_t now_ms)
 		return ret;
 	if (was == CHORE_REPAIR)
 		repair_done(c, reply, now_ms, &ret);
-	else
+	else if (was == CHORE_SWEEP)
 		sweep_done(c, reply, now_ms, &ret);
+	else
+		sessions_done(c, reply, now_ms, &ret);
 	return ret;
 }
 
@@ -90,6 +105,7 @@ chores_failed(struct chores *c, int64_t now_ms)
 	c->under_way = CHORE_NONE;
 	c->repair_due_ms = now_ms + c->tick_ms;
 	c->sweep_due_ms = now_ms + CHORES_SWEEP_MS;
+	c->sessions_due_ms = now_ms + CHORES_SESSIONS_MS;
 }
 
 int64_t
@@ -98,5 +114,7 @@ chores_pause_ms(const struct chores *c, int64_t now_ms)
 	int64_t due = c->repair_due_ms < c->sweep_due_ms ? c->repair_due_ms
 							 : c->sweep_due_ms;
 
+	if (c->sessions_due_ms < due)
+		due = c->sessions_due_ms;
 	return due > now_ms ? due - now_ms : 0;
 }

@@ -12,15 +12,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum chore { CHORE_NONE, CHORE_REPAIR, CHORE_SWEEP };
+enum chore { CHORE_NONE, CHORE_REPAIR, CHORE_SWEEP, CHORE_SESSIONS };
 
-enum { CHORES_SWEEP_MS = 1000, CHORES_CURSOR_MAX = 24 };
+enum {
+	CHORES_SWEEP_MS = 1000,
+	CHORES_SESSIONS_MS = 1000,
+	/* For nodes to say again that they live, after Redis was away. */
+	CHORES_SESSIONS_FIRST_MS = 10000,
+	CHORES_CURSOR_MAX = 24
+};
 
 struct chores {
 	int64_t tick_ms;
 	long batch;
 	int64_t repair_due_ms; /* monotonic, like sweep_due_ms */
-	int64_t sweep_due_ms;
+	int64_t sweep_due_ms, sessions_due_ms;
 	enum chore under_way;
 	char cursor[CHORES_CURSOR_MAX]; /* where sweep goes on */
 };
@@ -33,6 +39,7 @@ struct chore_result {
 	long long redis_ms;    /* repair: its clock; 0: not told */
 	long long set_by_ms;   /* repair: somebody set that clock */
 	long long slots_freed; /* sweep */
+	long long sessions_lost;
 };
 
 void chores_init(struct chores *c, int64_t tick_ms, long batch);

@@ -57,6 +57,7 @@
 enum {
 	STOP_MS = 1000,           /* for giving up the lock */
 	REDIS_DEADLINE_MS = 5000, /* a script that repairs 500 jobs takes 20 */
+	NODE_SILENT_MS = 5000,    /* after its beat has expired */
 	BACKOFF_MS = 1000,        /* before a second start; then doubled */
 	NODE_MAX = 64,
 	NUMBER_MAX = 24,
@@ -99,6 +100,9 @@ log_chore(const struct chore_result *r)
 		    r->set_by_ms);
 	if (!r->repaired)
 		return;
+	if (r->sessions_lost > 0)
+		log_warn(NULL, "sessions of a dead node are lost|sessions=%lld",
+		    r->sessions_lost);
 	if (r->slots_freed > 0)
 		log_warn(NULL, "freed slots that no lease backed|slots=%lld",
 		    r->slots_freed);
@@ -164,6 +168,17 @@ start_sweep(struct scheduler *s)
 	    s->chores.cursor, (char *)NULL);
 }
 
+static void
+start_sessions(struct scheduler *s)
+{
+	char silent[24], batch[24];
+
+	(void)snprintf(silent, sizeof(silent), "%d", NODE_SILENT_MS);
+	(void)snprintf(batch, sizeof(batch), "%ld", s->chores.batch);
+	store_eval_str(s->store, STORE_session_sweep, on_chore, s, s->who,
+	    silent, batch, (char *)NULL);
+}
+
 /* Starts what is due, and sets the timer for what will be. */
 static void
 run_chores(struct scheduler *s)
@@ -181,6 +196,9 @@ run_chores(struct scheduler *s)
 		break;
 	case CHORE_SWEEP:
 		start_sweep(s);
+		break;
+	case CHORE_SESSIONS:
+		start_sessions(s);
 		break;
 	case CHORE_NONE:
 		if (s->chores.under_way == CHORE_NONE)

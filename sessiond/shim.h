@@ -68,6 +68,7 @@ void term_on_event(struct term *t, struct box_event *e);
 /* Queues input; returns how many bytes there was room for. */
 size_t term_type(struct term *t, const char *p, size_t n);
 void term_resize(struct term *t, unsigned cols, unsigned rows);
+/* To what is in the foreground: INT, QUIT or TSTP; others are ignored. */
 void term_signal(struct term *t, int sig);
 /* Says to all viewers what they should know, and lets go of them. */
 void term_close(struct term *t);

@@ -34,8 +34,9 @@ enum term_frame {
 	FRAME_IN = 0x81,     /* u64 input offset, bytes */
 	FRAME_RESIZE = 0x82, /* u16 columns, u16 rows */
 	FRAME_ACK = 0x83,    /* u64 output offset: all before it was used */
-	FRAME_SIGNAL = 0x84, /* u8 signal, for the foreground */
-	FRAME_CLAIM = 0x85,  /* u8: 0 the size is mine */
+	/* u8 signal for the foreground: INT, QUIT or TSTP, as keys make them */
+	FRAME_SIGNAL = 0x84,
+	FRAME_CLAIM = 0x85, /* u8: 0 the size is mine */
 	FRAME_DETACH = 0x86,
 };
 enum { FRAME_HEAD = 4 }; /* u8 type, u8 flags, u16 reserved; little-endian */

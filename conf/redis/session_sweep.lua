@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- session_sweep: sessions of nodes that do not beat any more are lost, and so
 -- are those that no node took up.
--- ARGV: lock, holder, how long a node may be silent in ms, at most so many
--- Returns how many were lost, or -1 when the caller does not lead.
-if call('GET', P .. ARGV[1]) ~= ARGV[2] then return -1 end
-local silent, most, lost = tonumber(ARGV[3]), tonumber(ARGV[4]), 0
+-- ARGV: scheduler (must still lead), how long after its beat has expired a node
+--       is dead in ms, at most so many
+-- Returns { how many were lost }, or nil when it leads no more.
+if call('GET', P .. 'leader') ~= ARGV[1] then return nil end
+local silent, most, lost = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 local dead = call('ZRANGEBYSCORE', P .. 'nodes', '-inf', int(now_ms() - silent))
 for _, node in ipairs(dead) do
   for _, id in ipairs(call('SRANDMEMBER', P .. 'node_sessions:' .. node, int(most - lost))) do
@@ -17,4 +18,4 @@ for _, node in ipairs(dead) do
   end
   if lost >= most then break end
 end
-return lost
+return { lost }

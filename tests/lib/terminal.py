@@ -153,7 +153,7 @@ class Terminal:
         while not test():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"{what!r} never came: {self.output[-2000:]!r} {self.said}")
+                raise AssertionError(f"{what!r} never came: {self.output[-300:]!r} {str(self.said)[-300:]}")
             self.ws.sock.settimeout(left)
             try:
                 self.step()
