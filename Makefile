@@ -246,7 +246,7 @@ clang: ## the whole build with clang, warnings are errors
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/clang CC=clang WERROR=-Werror all tests
 format: ## clang-format in place
 	clang-format -i $(wildcard common/*.[ch] sandbox/*.[ch] worker/*.[ch] \
-	    gateway/*.[ch] scheduler/*.[ch] cli/*.[ch] \
+	    gateway/*.[ch] scheduler/*.[ch] sessiond/*.[ch] cli/*.[ch] \
 	    bench/*.[ch] tests/*/*.c)
 
 # ---- measuring ----
@@ -274,7 +274,7 @@ install: all ## install below DESTDIR
 	    $(DESTDIR)/etc/unfarm
 	install -m 755 $(B)/un $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/unfarm $(B)/unfarm-gateway $(B)/unfarm-worker \
-	    $(B)/unfarm-scheduler $(DESTDIR)$(PREFIX)/sbin
+	    $(B)/unfarm-scheduler $(B)/unfarm-sessiond $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(B)/sandbox-init $(B)/sandbox-hold.so $(DESTDIR)$(PREFIX)/libexec/unfarm
 	cp -r conf/languages.d conf/shells.json conf/sandbox.paths \
 	    $(DESTDIR)$(PREFIX)/share/unfarm

@@ -35,9 +35,9 @@ struct gateway {
 	struct server *server;
 	struct prefork prefork;
 	struct metrics *metrics; /* ours of prefork's */
-	TAILQ_HEAD(, node_call) node_calls;
-	TAILQ_HEAD(, relay) relays;
-	TAILQ_HEAD(, stream) streams;
+	TAILQ_HEAD(node_call_list, node_call) node_calls;
+	TAILQ_HEAD(relay_list, relay) relays;
+	TAILQ_HEAD(stream_list, stream) streams;
 	size_t body_bytes; /* of all requests that are open */
 	bool draining;     /* answers close their connections */
 };

@@ -144,8 +144,8 @@ read_head(struct node_call *c)
 {
 	const char *end = c->in.len > 0 ? memchr(c->in.data, '\n', c->in.len)
 					: NULL;
-	char length[24];
-	char line[HEAD_MAX];
+	char length[24], line[HEAD_MAX], *at;
+	long status;
 	size_t n;
 
 	if (!end)
@@ -155,9 +155,11 @@ read_head(struct node_call *c)
 		return -1;
 	memcpy(line, c->in.data, n);
 	line[n] = '\0';
-	if (sscanf(line, "%d %23s %63s", &c->status, length, c->type) != 3 ||
-	    c->status < 100 || c->status > 599)
+	status = strtol(line, &at, 10);
+	if (sscanf(at, " %23s %63s", length, c->type) != 2 || status < 100 ||
+	    status > 599)
 		return -1;
+	c->status = (int)status;
 	c->head_len = n + 1;
 	c->expected = strcmp(length, "-") == 0 ? SIZE_MAX
 					       : strtoul(length, NULL, 10);

@@ -18,7 +18,7 @@
 #include "respond.h"
 #include "server.h"
 
-enum { PIECE = 32 << 10, SIDES = 2 };
+enum { PIECE = 32 << 10, WAITING_MAX = 64 << 10, SIDES = 2 };
 
 /* One way: what was read from a side and not yet written to the other one. */
 struct side {
@@ -162,7 +162,7 @@ on_upgrade(void *cls, struct MHD_Connection *conn, void *req_cls,
 	client->fd = sock;
 	set_quick(sock);
 	if (extra_len > 0 && buf_add(&client->data, extra, extra_len) < 0)
-		extra_len = 0;
+		abort(); /* at most libmicrohttpd's pool */
 	for (int i = 0; i < SIDES; i++) {
 		(void)uv_poll_init(
 		    &r->gw->loop, &r->sides[i].poll, r->sides[i].fd);
@@ -182,7 +182,7 @@ relay_start(struct request *req, int fd, char *read, size_t len,
 
 	r->gw = req->gw;
 	for (int i = 0; i < SIDES; i++)
-		buf_init(&r->sides[i].data, 2 * PIECE);
+		buf_init(&r->sides[i].data, WAITING_MAX);
 	r->sides[1].fd = fd;
 	if (buf_add(&r->sides[1].data, read, len) < 0)
 		abort(); /* at most what node_call reads at a time */

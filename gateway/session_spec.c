@@ -137,8 +137,9 @@ words_of(const struct lang_list *l)
 static json_t *
 environment(const struct shell *s)
 {
-	static const char *const all[] = { "PATH=" LANG_PATH, "HOME=/root",
-		"USER=root", "LOGNAME=root", "SHELL=/bin/bash", "TMPDIR=/tmp",
+	static const char path[] = "PATH=" LANG_PATH;
+	static const char *const all[] = { path, "HOME=/root", "USER=root",
+		"LOGNAME=root", "SHELL=/bin/bash", "TMPDIR=/tmp",
 		"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8" };
 	static const char *const bash[] = { "PS1=\\u@\\h:\\w$ ",
 		"PROMPT_COMMAND=history -a" };

@@ -302,8 +302,8 @@ open_trees(struct cg_layout *l, char paths[CG__COUNT][ROOT_MAX],
 }
 
 int
-cg_layout_open(struct cg_layout *ret_layout, const char *name, bool keeps,
-    struct err *err)
+cg_layout_open(
+    struct cg_layout *ret_layout, const char *name, bool keeps, struct err *err)
 {
 	char paths[CG__COUNT][ROOT_MAX];
 	bool have[CG__COUNT];

@@ -118,7 +118,8 @@ void cg_files_close(struct cg_files *f);
 size_t cg_list_groups(const struct cg_layout *l, const char *prefix,
     unsigned *ret_numbers, size_t max);
 /* The uid of a process in it; -1: there is none. */
-long cg_owner_of(const struct cg_layout *l, const char *prefix, unsigned number);
+long
+cg_owner_of(const struct cg_layout *l, const char *prefix, unsigned number);
 /* Thaws it, kills all that is in it, removes it; false: again, later. */
 bool cg_clear(const struct cg_layout *l, const char *name);
 

@@ -295,8 +295,7 @@ sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 
 	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
 	    compile_filters(h, err) < 0 ||
-	    cg_layout_open(
-		&h->cgroups, cfg->cgroup, cfg->keeps, err) < 0)
+	    cg_layout_open(&h->cgroups, cfg->cgroup, cfg->keeps, err) < 0)
 		return NULL;
 	if (!h->cgroups.has_swap) {
 		(void)err_set(err, ERR_SANDBOX, 0,
@@ -476,8 +475,8 @@ sandbox_host_forget(struct sandbox_host *h)
 }
 
 size_t
-sandbox_host_adopt(struct sandbox_host *h, unsigned *ret_serials,
-    int *ret_ranges, size_t max)
+sandbox_host_adopt(
+    struct sandbox_host *h, unsigned *ret_serials, int *ret_ranges, size_t max)
 {
 	size_t n = cg_list_groups(&h->cgroups, "n", ret_serials, max);
 

@@ -38,8 +38,8 @@ struct init {
 	struct err failure; /* first failure of a put; told by the next run */
 	/* Makes a child of ours the held program; does not return.  Or NULL. */
 	void (*resume)(void);
-	pid_t ahead; /* what was started before its job came; 0: nothing */
-	int held;    /* to it; -1: there is none */
+	pid_t ahead;     /* what was started before its job came; 0: nothing */
+	int held;        /* to it; -1: there is none */
 	bool lives_long; /* it runs processes beside each other */
 	struct init_kept kept[INIT_KEPT_MAX];
 };

@@ -108,8 +108,8 @@ void sandbox_host_forget(struct sandbox_host *host);
  * The sandboxes that an earlier process left, by the serials of their nests: at
  * most max are written to ret_serials, and their ranges are taken.
  */
-size_t sandbox_host_adopt(
-    struct sandbox_host *host, unsigned *ret_serials, int *ret_ranges, size_t max);
+size_t sandbox_host_adopt(struct sandbox_host *host, unsigned *ret_serials,
+    int *ret_ranges, size_t max);
 /*
  * Kills all that is in the nest of this serial, frozen or not, and removes its
  * control group; false while that is not empty yet: again, later.

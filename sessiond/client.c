@@ -73,9 +73,7 @@ write_out(struct client *c)
 		buf_clear(&c->out);
 		c->written = 0;
 	}
-	if (waiting(c) > 0 && errno != EAGAIN && errno != EINTR)
-		bury(c);
-	else if (waiting(c) == 0 && c->last)
+	if (waiting(c) > 0 ? errno != EAGAIN && errno != EINTR : c->last)
 		bury(c);
 	else
 		watch(c);

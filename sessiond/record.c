@@ -19,7 +19,13 @@
 #include "out.h"
 #include "utf8.h"
 
-enum { US = 1000000, MS = 1000, EVENT_MAX = 64 << 10, TEXT_MAX = 512 };
+enum {
+	US = 1000000,
+	MS = 1000,
+	EVENT_MAX = 64 << 10,
+	CUT_MAX = 128 << 10,
+	TEXT_MAX = 512
+};
 
 struct event {
 	int64_t delta_us;
@@ -232,8 +238,8 @@ record_asciicast(const struct record *r, struct err *err)
 {
 	auto_close int fd = new_file(err);
 	auto_free char *bytes = xmalloc(EVENT_MAX);
-	auto_buf struct buf out = { .cap = 2 * EVENT_MAX },
-			    typed = { .cap = 2 * EVENT_MAX };
+	auto_buf struct buf out = { .cap = CUT_MAX },
+			    typed = { .cap = CUT_MAX };
 	struct reader in = { .r = r, .bytes = bytes };
 	auto_fclose FILE *f = NULL;
 

@@ -84,9 +84,9 @@ struct server {
 	uv_poll_t listener_poll, wire_poll;
 	uv_timer_t beat;
 	uv_signal_t term, hup;
-	TAILQ_HEAD(, caller) callers;
+	TAILQ_HEAD(caller_list, caller) callers;
 	size_t n_callers;
-	TAILQ_HEAD(, shim_link) shims;
+	TAILQ_HEAD(shim_list, shim_link) shims;
 	unsigned asked; /* of the master, and not ready yet */
 	bool stopping;
 };

@@ -61,7 +61,8 @@ shim_tell(struct shim *s)
 		return;
 	o = session_record(s);
 	text = json_text(o);
-	body = m.data = xmalloc(MSG_MAX);
+	body = xmalloc(MSG_MAX);
+	m.data = body;
 	msg_put_str(&m, text);
 	if (msg_send(s->owner, SHIM_RECORD, &m, NULL, 0, &err) < 0) {
 		log_debug(NULL, "%s", err.msg);
