@@ -137,9 +137,9 @@ stream_close_all(struct gateway *gw)
 {
 	struct stream *s;
 
-	/* cppcheck-suppress uninitvar; the loop sets it */
 	TAILQ_FOREACH (s, &gw->streams, link) {
 		s->ended = true;
+		/* cppcheck-suppress uninitvar; the loop sets it */
 		wake(s);
 	}
 }
