@@ -18,6 +18,8 @@ import peers
 from tools import BareRedis, BenchFarm, Failed, Hello, floor, tool
 from where import books
 
+import terminals  # after tools, which finds the tests' modules
+
 CORES = os.cpu_count()
 OUT = '"stdout":"1\\n"'
 MB = 2**20
@@ -375,17 +377,25 @@ def ready(run, _farm):
               {"bash, not forked": times}, logx=True, note="flat")  # fmt: skip
 
 
-LATER = (
-    ("session_create", "session: create to first prompt", "≤ 10 ms"),
-    ("session_echo", "session: a keystroke's echo over WebSocket, over a local PTY", "≤ 0.3 ms more"),
-    ("session_memory", "idle session with bash", "≤ 1.2 MB"),
-    ("session_freeze", "freeze / thaw / request to a frozen service answered", "≤ 0.2 / 0.2 / 3 ms"),
-)
-
-
 def sessions(run, _farm):
-    for key, what, target in LATER:
-        run.row(key, what, None, "ms", target=target, note="not there yet")
+    n, idle = run.n(40, 5), run.n(200, 10)
+    with terminals.SessionFarm(idle) as farm:
+        run.gate()
+        local, remote = terminals.local_to_prompt(n), terminals.to_prompt(farm, n)
+        run.row("session_create", "session: create to first prompt, p50", terminals.ms(remote), "ms", bare=terminals.ms(local),
+                target="≤ 10 ms", limit=10, judged=terminals.ms(remote))  # fmt: skip
+        rounds = [(terminals.remote_echo(farm, 10 * n), terminals.local_echo(["dash", "-i"], 10 * n)) for _ in range(run.rounds)]
+        over = statistics.median(terminals.ms(a) - terminals.ms(b) for a, b in rounds)
+        run.row("session_echo", "session: a keystroke's echo over WebSocket, over a local PTY, p50", statistics.median(terminals.ms(a) for a, _ in rounds), "ms",
+                bare=statistics.median(terminals.ms(b) for _, b in rounds), over=over, target="≤ 0.3 ms more", limit=0.3, judged=over)  # fmt: skip
+        for name, value in terminals.others(10 * n).items():
+            run.row(f"session_echo_{name}", f"the same through `{name}`, local", value, "ms")
+        frozen, thawed, answered = terminals.freezing(farm, 5 * n)
+        for key, what, took, limit in (("freeze", "session: freeze, with a shell at its prompt, p50", frozen, 0.2), ("thaw", "session: thaw, p50", thawed, 0.2),
+                                       ("wake", "session: a command call to a frozen one, answered, p50", answered, 3)):  # fmt: skip
+            run.row(f"session_{key}", what, terminals.ms(took), "ms", target=f"≤ {limit} ms", limit=limit, judged=terminals.ms(took))
+        each = terminals.idle_mb(farm, idle)
+        run.row("session_memory", f"idle session with bash: the machine's memory, 1 of {idle}", each, "MB", target="≤ 1.2 MB", limit=1.2, judged=each)
 
 
 # ---- a long time ----

@@ -40,19 +40,12 @@ go(struct session_call *c)
 
 /* ---- freezing ---- */
 
-static int
-handle_freeze(struct request *req, struct err *err)
-{
-	struct session_call *c = begin(req, "freeze", err);
-
-	request_drop_body(req);
-	return c ? go(c) : -1;
-}
-
+/* With the time that stopping its processes, or letting them go on, took. */
 static void
-show_thawed(struct session_call *c, const struct node_answer *a)
+show_timed(struct session_call *c, const struct node_answer *a, bool thawed)
 {
 	json_auto_t *record = NULL, *o = NULL;
+	json_int_t us;
 	struct err err;
 
 	record = a->status == 200 ? json_parse(a->body, a->len, &err) : NULL;
@@ -60,10 +53,37 @@ show_thawed(struct session_call *c, const struct node_answer *a)
 		session_call_show_as_is(c, a);
 		return;
 	}
-	o = session_view(record, "running", clock_wall_ms(), true);
-	json_set_int(o, "unfreeze_time_ms",
-	    json_integer_value(json_object_get(record, "thaw_us")) / US);
+	us = json_integer_value(json_object_get(record, "freezer_us"));
+	o = session_view(
+	    record, thawed ? "running" : "frozen", clock_wall_ms(), true);
+	if (thawed)
+		json_set_int(o, "unfreeze_time_ms", us / US);
+	json_set_int(o, thawed ? "unfreeze_time_us" : "freeze_time_us", us);
 	respond_json(c->req, 200, o);
+}
+
+static void
+show_frozen(struct session_call *c, const struct node_answer *a)
+{
+	show_timed(c, a, false);
+}
+
+static void
+show_thawed(struct session_call *c, const struct node_answer *a)
+{
+	show_timed(c, a, true);
+}
+
+static int
+handle_freeze(struct request *req, struct err *err)
+{
+	struct session_call *c = begin(req, "freeze", err);
+
+	request_drop_body(req);
+	if (!c)
+		return -1;
+	c->show = show_frozen;
+	return go(c);
 }
 
 static int

@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +90,7 @@ struct server {
 	size_t n_callers;
 	TAILQ_HEAD(shim_list, shim_link) shims;
 	unsigned asked; /* of the master, and not ready yet */
+	bool known; /* Redis has our secret */
 	bool stopping;
 };
 
@@ -334,7 +337,8 @@ on_caller(uv_poll_t *poll, int status, int events)
 		return;
 	if (recv(c->fd, line, (size_t)(end - line) + 1, 0) != end - line + 1 ||
 	    !is_authentic(c->server, c, line, (size_t)(end - line))) {
-		refuse(c, ERR_KEY, "this is not a gateway of ours");
+		/* Or one that read our record before we were started again. */
+		refuse(c, ERR_UNAVAILABLE, "the gateway is not known: try again");
 		return;
 	}
 	(void)uv_poll_stop(&c->poll);
@@ -361,6 +365,7 @@ on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct server *s = poll->data;
 	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	const int on = 1;
 	struct caller *c;
 
 	(void)status;
@@ -371,6 +376,8 @@ on_connection(uv_poll_t *poll, int status, int events)
 		(void)close(fd);
 		return;
 	}
+	/* An echo must not wait for an acknowledgement. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c = xcalloc(1, sizeof(*c));
 	c->server = s;
 	c->fd = fd;
@@ -435,6 +442,22 @@ list_shells(const struct server *s)
 	return list;
 }
 
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+/* Until our secret is in Redis, nobody could speak to us: they wait. */
+static void
+on_beat_told(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct server *s = ctx;
+
+	on_told(NULL, reply, err);
+	if (!err && !s->known) {
+		s->known = true;
+		(void)uv_poll_start(&s->listener_poll,
+		    UV_READABLE | UV_DISCONNECT, on_connection);
+	}
+}
+
 static void
 beat(struct server *s)
 {
@@ -458,7 +481,7 @@ beat(struct server *s)
 	(void)snprintf(ttl, sizeof(ttl), "%d", BEAT_TTL_MS);
 	(void)snprintf(
 	    room, sizeof(room), "%ld", set->sessiond_sessions - (long)sessions);
-	store_eval_str(s->store, STORE_session_beat, on_told, NULL, s->node,
+	store_eval_str(s->store, STORE_session_beat, on_beat_told, s, s->node,
 	    ttl, room, text, NULL);
 }
 
@@ -793,7 +816,8 @@ server_main(const struct settings *settings)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (start(&s, &err) < 0)
 		die("unfarm-sessiond", &err);
-	watch(&s, &s.listener_poll, s.listener, on_connection);
+	(void)uv_poll_init(&s.loop, &s.listener_poll, s.listener);
+	s.listener_poll.data = &s;
 	watch(&s, &s.wire_poll, SHIM_CHILD_FD, on_wire);
 	(void)uv_timer_init(&s.loop, &s.beat);
 	s.beat.data = s.term.data = s.hup.data = &s;

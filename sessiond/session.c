@@ -592,25 +592,31 @@ need_alive(const struct shim *s, struct err *err)
 static int
 call_freeze(struct shim *s, struct client *c, struct err *err)
 {
+	int64_t began = clock_mono_us(), stopped = began;
+	json_auto_t *o = NULL;
+
 	if (need_alive(s, err) < 0)
 		return -1;
 	if (s->session.state == SESSION_running) {
 		if (box_freeze(s->box, FREEZE_MS, err) < 0)
 			return -1;
+		stopped = clock_mono_us();
 		stop_time(&s->session);
 		(void)uv_timer_stop(&s->grace);
 		record_add(&s->session.record, RECORD_MARK, "frozen", 6, false);
 		set_state(s, SESSION_frozen);
 	}
 	session_touched(s);
-	answer_record(s, c, 200);
+	o = session_record(s);
+	json_set_int(o, "freezer_us", stopped - began);
+	client_json(c, 200, o);
 	return 0;
 }
 
 static int
 call_thaw(struct shim *s, struct client *c, struct err *err)
 {
-	int64_t began = clock_mono_us();
+	int64_t began = clock_mono_us(), went_on = began;
 	json_auto_t *o = NULL;
 
 	if (need_alive(s, err) < 0)
@@ -618,11 +624,12 @@ call_thaw(struct shim *s, struct client *c, struct err *err)
 	session_touched(s);
 	if (s->session.state == SESSION_frozen) {
 		thaw(s);
+		went_on = clock_mono_us();
 		record_add(&s->session.record, RECORD_MARK, "thawed", 6, false);
 		set_state(s, SESSION_running);
 	}
 	o = session_record(s);
-	json_set_int(o, "thaw_us", clock_mono_us() - began);
+	json_set_int(o, "freezer_us", went_on - began);
 	client_json(c, 200, o);
 	return 0;
 }
