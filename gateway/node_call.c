@@ -258,7 +258,8 @@ on_socket(uv_poll_t *poll, int status, int events)
 		}
 		c->phase = PHASE_CHALLENGE;
 	}
-	if (events & (UV_READABLE | UV_DISCONNECT))
+	/* A reset comes as an error without an event. */
+	if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT)))
 		read_some(c);
 	if (c->phase == PHASE_ASKED)
 		write_some(c);
