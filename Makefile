@@ -44,7 +44,7 @@ endif
 COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap -lseccomp
 GATEWAY_LIBS = -lmicrohttpd
 SANDBOX_LIBS = -lcgroup
-UN_LIBS      = -lcurl -ljansson -lcrypto
+UN_LIBS      = -lcurl -ljansson -lcrypto -lwslay
 
 ifneq ($(FAULTS),)
 CPPFLAGS += -DUNFARM_FAULTS
