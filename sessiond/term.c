@@ -198,20 +198,28 @@ term_signal(struct term *t, int sig)
 		(void)ioctl(t->master, TIOCSIG, sig);
 }
 
+/* There is room again, or at last a terminal: who typed goes on. */
+static void
+go_on(struct term *t)
+{
+	struct viewer *v;
+
+	TAILQ_FOREACH (v, &t->viewers, link)
+		viewer_go_on(v);
+}
+
 static void
 on_terminal(uv_poll_t *poll, int status, int events)
 {
 	struct term *t = poll->data;
 	bool was_full = t->input.len >= INPUT_MAX;
-	struct viewer *v;
 
 	if (events & UV_WRITABLE)
 		write_input(t);
 	if ((events & (UV_READABLE | UV_DISCONNECT)) || status < 0)
 		read_output(t);
 	if (was_full && t->input.len < INPUT_MAX)
-		TAILQ_FOREACH (v, &t->viewers, link)
-			viewer_go_on(v);
+		go_on(t);
 	watch(t);
 }
 
@@ -271,6 +279,7 @@ begun(struct term *t, struct box_event *e)
 		t->master = -1;
 		return;
 	}
+	go_on(t);
 	watch(t);
 }
 

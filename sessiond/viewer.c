@@ -20,6 +20,8 @@ enum {
 	PIECE_NATIVE = 16 << 10,
 	WINDOW = 256 << 10, /* native: bytes that are not acknowledged */
 	FRAME_IN_MAX = 64 << 10,
+	/* What one message, and what wslay had read behind it, may bring. */
+	TYPED_MAX = FRAME_IN_MAX + (16 << 10),
 	PING_MS = 20000,
 	MISSED_MAX = 2,
 	PATIENCE_MS = 10000,
@@ -343,14 +345,17 @@ viewer_finish(struct viewer *v, enum viewer_finish how)
 
 /* ---- what it says ---- */
 
-/* As much as the terminal takes; the rest waits, and we do not read on. */
-static void
+/*
+ * As much as the terminal takes; the rest waits, and we do not read on.  How
+ * much it took is returned.
+ */
+static size_t
 type(struct viewer *v, const void *p, size_t n)
 {
 	size_t taken;
 
 	if (v->readonly)
-		return;
+		return 0;
 	session_touched(v->shim);
 	taken = v->typed.len > 0 ? 0 : term_type(&v->shim->term, p, n);
 	if (taken < n) {
@@ -358,6 +363,7 @@ type(struct viewer *v, const void *p, size_t n)
 		    &v->typed, (const char *)p + taken, n - taken);
 		v->paused = true;
 	}
+	return taken;
 }
 
 static void
@@ -380,7 +386,7 @@ on_text(struct viewer *v, const char *text, size_t n)
 	if (n > 0 && text[0] == '{')
 		o = json_parse(text, n, &err);
 	if (!o) {
-		type(v, text, n);
+		(void)type(v, text, n);
 		return;
 	}
 	if (json_get_str(o, "type", &word, NULL, &err) == 1 &&
@@ -390,19 +396,24 @@ on_text(struct viewer *v, const char *text, size_t n)
 		on_resize(v, (unsigned)cols, (unsigned)rows);
 }
 
+/*
+ * What waits for the terminal is not acknowledged: it goes with the viewer when
+ * the line drops, and is sent again.
+ */
 static void
 on_in(struct viewer *v, const uint8_t *p, size_t n)
 {
 	uint64_t at = n >= OFFSET ? get_u64(p) : 0;
 	uint64_t *done = session_input_of(v->shim, v->client);
+	uint64_t have = *done + v->typed.len;
 
 	if (n < OFFSET || v->readonly)
 		return;
 	p += OFFSET;
 	n -= OFFSET;
 	/* Sent again after a reconnection: what we have is skipped. */
-	if (at < *done) {
-		uint64_t known = *done - at;
+	if (at < have) {
+		uint64_t known = have - at;
 
 		if (known > n)
 			known = n;
@@ -410,10 +421,8 @@ on_in(struct viewer *v, const uint8_t *p, size_t n)
 		n -= (size_t)known;
 		at += known;
 	}
-	if (at == *done) {
-		type(v, p, n);
-		*done += n;
-	}
+	if (at == have)
+		*done += type(v, p, n);
 	queue_offset(v, FRAME_INACK, *done);
 }
 
@@ -469,7 +478,7 @@ on_message(wslay_event_context_ptr ws,
 	else if (m->opcode == WSLAY_BINARY_FRAME && v->native)
 		on_frame(v, m->msg, m->msg_length);
 	else if (m->opcode == WSLAY_BINARY_FRAME)
-		type(v, m->msg, m->msg_length);
+		(void)type(v, m->msg, m->msg_length);
 	else if (m->opcode == WSLAY_TEXT_FRAME && !v->native)
 		on_text(v, (const char *)m->msg, m->msg_length);
 }
@@ -558,8 +567,17 @@ viewer_go_on(struct viewer *v)
 		return;
 	n = term_type(&v->shim->term, v->typed.data, v->typed.len);
 	buf_consume(&v->typed, n);
-	if (v->typed.len > 0)
+	if (v->native && n > 0) {
+		uint64_t *done = session_input_of(v->shim, v->client);
+
+		*done += n;
+		queue_offset(v, FRAME_INACK, *done);
+		send_queued(v);
+	}
+	if (v->dead || v->typed.len > 0) {
+		watch(v);
 		return;
+	}
 	v->paused = false;
 	/* What wslay has read and not looked at yet. */
 	if (wslay_event_recv(v->ws) != 0) {
@@ -620,6 +638,24 @@ first_offset(const struct shim *s, const struct viewer_wish *w)
 	return r->end - r->start > REPLAY_MAX ? r->end - REPLAY_MAX : r->start;
 }
 
+/*
+ * Whoever comes back does so before we know that the old line is dead: what
+ * waits there would be typed beside what is sent again.
+ */
+static void
+bury_former(struct shim *s, const struct viewer_wish *w)
+{
+	struct viewer *v, *next;
+
+	for (v = TAILQ_FIRST(&s->term.viewers); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		if (v->native && w->native && *w->client &&
+		    v->readonly == w->readonly &&
+		    strcmp(v->client, w->client) == 0)
+			bury(v);
+	}
+}
+
 void
 viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 {
@@ -630,12 +666,13 @@ viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 	};
 	struct viewer *v = xcalloc(1, sizeof(*v));
 
+	bury_former(s, w);
 	v->shim = s;
 	v->fd = fd;
 	v->native = w->native;
 	v->readonly = w->readonly;
 	(void)snprintf(v->client, sizeof(v->client), "%.39s", w->client);
-	buf_init(&v->typed, FRAME_IN_MAX);
+	buf_init(&v->typed, TYPED_MAX);
 	v->sent = v->acked = first_offset(s, w);
 	if (wslay_event_context_server_init(&v->ws, &calls, v) != 0)
 		abort();
