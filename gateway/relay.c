@@ -16,6 +16,7 @@
 #include "mem.h"
 #include "request.h"
 #include "respond.h"
+#include "server.h"
 
 enum { PIECE = 32 << 10, SIDES = 2 };
 
@@ -46,8 +47,10 @@ on_closed(uv_handle_t *h)
 	for (int i = 0; i < SIDES; i++)
 		buf_done(&r->sides[i].data);
 	cleanup_closep(&r->sides[1].fd);
-	if (r->client)
+	if (r->client) {
 		(void)MHD_upgrade_action(r->client, MHD_UPGRADE_ACTION_CLOSE);
+		server_resumed(r->gw->server); /* which then closes it */
+	}
 	free(r);
 }
 
