@@ -25,7 +25,9 @@ enum {
 	PAUSE_MS = 250,
 	PAUSE_MAX_MS = 8000,
 	SILENCE_MS = 50000, /* the session pings each 20 s */
+	ANSWER_MS = 5000,   /* for what was typed, at first */
 	FIRST_MS = 30000,   /* for the first line */
+	REPAINT_MS = 1000,  /* for a multiplexer to see its other size */
 	PIECE = 4096,       /* PIPE_BUF: does not block after a poll */
 	CLIENT = 16,        /* random bytes */
 	CTRL_C = 3,
@@ -53,6 +55,9 @@ struct attached {
 	bool said;      /* that the line is gone */
 	unsigned tries; /* since the line dropped */
 	int64_t next_ms, heard_ms, give_up_ms;
+	int64_t typed_ms;  /* the first of what waits for an answer; or 0 */
+	int64_t answer_ms; /* how long it may wait */
+	int64_t size_ms;   /* the right size is due; 0: it was said */
 };
 
 static void
@@ -95,6 +100,7 @@ drop(struct attached *t)
 
 	un_ws_free(t->ws);
 	t->ws = NULL;
+	t->typed_ms = 0;
 	(void)!getrandom(&random, sizeof(random), 0);
 	t->next_ms = clock_mono_ms() + un_attach_pause_ms(t->tries, random);
 }
@@ -188,19 +194,29 @@ connect_line(struct attached *t)
 	t->heard_ms = clock_mono_ms();
 }
 
-/* tmux and screen paint all again when the size changes. */
+static void
+resize(struct attached *t)
+{
+	unsigned cols, rows;
+
+	t->size_ms = 0;
+	if (!t->a->readonly && un_tty_size(&cols, &rows))
+		un_term_resize(&t->term, cols, rows);
+}
+
+/*
+ * tmux and screen paint all again when the size changes: it is another one
+ * until they did.
+ */
 static void
 repaint(struct attached *t)
 {
 	struct un_term *m = &t->term;
-	uint8_t frame[UN_TERM_FRAME];
-	unsigned rows = m->rows;
 
-	if (!t->a->repaint || rows < 2)
+	if (!t->a->repaint || m->rows < 2)
 		return;
-	un_term_resize(m, m->cols, rows - 1);
-	un_ws_queue(t->ws, frame, un_term_next(m, frame));
-	un_term_resize(m, m->cols, rows);
+	un_term_resize(m, m->cols, m->rows - 1);
+	t->size_ms = clock_mono_ms() + REPAINT_MS;
 }
 
 static void
@@ -267,30 +283,48 @@ send_all(struct attached *t)
 		drop(t);
 }
 
+/*
+ * Typed bytes are acknowledged at once, and a line that says nothing at all
+ * after them may be dead.  Or the program reads nothing and all buffers are
+ * full: each time we look later.
+ */
+static bool
+is_silent(struct attached *t)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now - t->heard_ms > SILENCE_MS)
+		return true;
+	if (t->term.sent == 0) {
+		t->typed_ms = 0;
+		t->answer_ms = ANSWER_MS;
+	} else if (t->typed_ms == 0 || t->heard_ms > t->typed_ms) {
+		t->typed_ms = now;
+	} else if (now - t->typed_ms > t->answer_ms) {
+		t->answer_ms *= 2;
+		return true;
+	}
+	return false;
+}
+
 static void
 use_line(struct attached *t)
 {
+	uint64_t had = un_term_since(&t->term);
 	bool was_greeted = t->term.greeted;
 	bool alive = un_ws_receive(t->ws);
 
 	if (!was_greeted && t->term.greeted)
 		greeted(t);
+	else if (t->size_ms > 0 && un_term_since(&t->term) != had)
+		resize(t);
 	tell_state(t);
 	tell_lost(t);
-	if (!alive || t->broken || clock_mono_ms() - t->heard_ms > SILENCE_MS)
+	if (!alive || t->broken)
 		drop(t);
 }
 
 /* ---- our side ---- */
-
-static void
-resize(struct attached *t)
-{
-	unsigned cols, rows;
-
-	if (!t->a->readonly && un_tty_size(&cols, &rows))
-		un_term_resize(&t->term, cols, rows);
-}
 
 static void
 go_on(struct attached *t)
@@ -382,8 +416,13 @@ static int
 poll_timeout(const struct attached *t)
 {
 	int64_t at = t->ws ? t->heard_ms + SILENCE_MS + 1 : t->next_ms;
-	int64_t left = at - clock_mono_ms();
+	int64_t left;
 
+	if (t->ws && t->typed_ms > 0 && t->typed_ms + t->answer_ms < at)
+		at = t->typed_ms + t->answer_ms + 1;
+	if (t->size_ms > 0 && t->size_ms < at)
+		at = t->size_ms;
+	left = at - clock_mono_ms();
 	return left < 0 ? 0 : (int)left;
 }
 
@@ -428,16 +467,19 @@ turn(struct attached *t)
 	wait_some(t, fds);
 	if (fds[FD_SIGNALS].revents)
 		take_signals(t);
+	if (t->size_ms > 0 && clock_mono_ms() >= t->size_ms)
+		resize(t);
 	if (fds[FD_IN].revents)
 		read_input(t);
 	if (fds[FD_OUT].revents)
 		write_output(t);
 	/* What waits in the layers above the socket wakes no poll. */
 	if (t->ws && !is_done(&t->term) &&
-	    (fds[FD_LINE].revents || poll_timeout(t) == 0 ||
-		(was_full && !is_full(t))))
+	    (fds[FD_LINE].revents || (was_full && !is_full(t))))
 		use_line(t);
 	send_all(t);
+	if (t->ws && !is_done(&t->term) && is_silent(t))
+		drop(t);
 	if (is_done(&t->term) && t->term.out.len == 0)
 		finish(t, t->term.exited ? UN_ATTACH_EXIT : UN_ATTACH_DETACHED);
 	else if (!t->ws && !is_done(&t->term) &&

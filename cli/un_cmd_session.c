@@ -23,6 +23,7 @@
 #include "un_interrupt.h"
 #include "un_output.h"
 #include "un_session.h"
+#include "un_tty.h"
 
 enum {
 	VCPU_MAX = 8,
@@ -343,6 +344,7 @@ static json_t *
 body_make(const struct session_options *o, struct err *err)
 {
 	json_t *body = json_object();
+	unsigned cols, rows;
 
 	json_set_str(
 	    body, "network_mode", o->network ? o->network : "zerotrust");
@@ -356,6 +358,10 @@ body_make(const struct session_options *o, struct err *err)
 		json_set_int(body, "vcpu", o->vcpu);
 	if (o->audit)
 		json_set_bool(body, "audit", true);
+	if (un_tty_size(&cols, &rows)) {
+		json_set_int(body, "cols", cols);
+		json_set_int(body, "rows", rows);
+	}
 	if (un_input_add(body, &o->files, o->yes, err) == 0)
 		return body;
 	json_decref(body);
