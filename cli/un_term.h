@@ -1,6 +1,6 @@
 #pragma once
 /*
- * un_term.h - the client's half of unfarm.term.v1 (docs/protocol.md), without
+ * un_term.h - the client's half of unfarm.term.v1 (docs/api.md), without
  * its input and output.
  *
  * Output has offsets: `out` is what came and was not written here yet, and what
