@@ -44,7 +44,7 @@ endif
 COMMON_LIBS  = -lhiredis -luv -ljansson -lcrypto -linih -lcap -lseccomp
 GATEWAY_LIBS = -lmicrohttpd
 SANDBOX_LIBS = -lcgroup
-UN_LIBS      = -lcurl -ljansson -lcrypto
+UN_LIBS      = -lcurl -ljansson -lcrypto -lwslay
 
 ifneq ($(FAULTS),)
 CPPFLAGS += -DUNFARM_FAULTS
@@ -174,7 +174,7 @@ $(B)/libun.a: $(call obj,$(filter-out cli/un_main.c,$(UN_SRC)))
 $(B)/test_%: $(B)/tests/unit/test_%.o $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIBS) $(GATEWAY_LIBS) \
-	    $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lcmocka
+	    $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lwslay -lcmocka
 
 # A fuzz target links the same.  Where the compiler brings no fuzzer, driver.c
 # is its main(), which needs the sanitizers all the same.

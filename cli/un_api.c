@@ -122,6 +122,12 @@ un_api_base(const struct un_api *api)
 	return api->base;
 }
 
+bool
+un_api_is_local(const struct un_api *api)
+{
+	return api->local;
+}
+
 /* ---- the request ---- */
 
 static void
@@ -138,11 +144,15 @@ header_add(struct curl_slist **list, const char *name, const char *value)
 	*list = more;
 }
 
+struct signature {
+	char stamp[24], sig[SECRET_SIG_LEN + 1], bearer[HEADER_MAX / 2 + 64];
+};
+
 static void
 sign(const struct un_api *api, const struct un_request *rq,
-    struct curl_slist **headers)
+    struct signature *ret_s)
 {
-	char stamp[24], sig[SECRET_SIG_LEN + 1], bearer[HEADER_MAX / 2 + 64];
+	char *stamp = ret_s->stamp;
 	struct secret_part parts[] = {
 		{ stamp, 0 },
 		{ ":", 1 },
@@ -154,14 +164,40 @@ sign(const struct un_api *api, const struct un_request *rq,
 	};
 
 	(void)snprintf(
-	    stamp, sizeof(stamp), "%" PRId64, clock_wall_ms() / 1000);
+	    stamp, sizeof(ret_s->stamp), "%" PRId64, clock_wall_ms() / 1000);
 	parts[0].len = strlen(stamp);
-	secret_sign(api->account.secret_key, parts, ARRAY_LEN(parts), sig);
-	(void)snprintf(
-	    bearer, sizeof(bearer), "Bearer %s", api->account.public_key);
-	header_add(headers, "Authorization", bearer);
-	header_add(headers, "X-Timestamp", stamp);
-	header_add(headers, "X-Signature", sig);
+	secret_sign(
+	    api->account.secret_key, parts, ARRAY_LEN(parts), ret_s->sig);
+	(void)snprintf(ret_s->bearer, sizeof(ret_s->bearer), "Bearer %s",
+	    api->account.public_key);
+}
+
+static void
+headers_sign(const struct un_api *api, const struct un_request *rq,
+    struct curl_slist **headers)
+{
+	struct signature s;
+
+	sign(api, rq, &s);
+	header_add(headers, "Authorization", s.bearer);
+	header_add(headers, "X-Timestamp", s.stamp);
+	header_add(headers, "X-Signature", s.sig);
+}
+
+char *
+un_api_signed_lines(const struct un_api *api, const struct un_request *rq)
+{
+	struct signature s;
+	char *lines;
+
+	if (!api->account.secret_key)
+		return xstrdup("");
+	sign(api, rq, &s);
+	if (asprintf(&lines,
+		"Authorization: %s\r\nX-Timestamp: %s\r\nX-Signature: %s\r\n",
+		s.bearer, s.stamp, s.sig) < 0)
+		abort();
+	return lines;
 }
 
 static size_t
@@ -177,12 +213,13 @@ static int
 on_progress(void *user, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total,
     curl_off_t ul)
 {
-	(void)user;
+	const struct un_request *rq = user;
+
 	(void)dl_total;
 	(void)dl;
 	(void)ul_total;
 	(void)ul;
-	return un_interrupt_pending() != 0;
+	return !rq->to_its_end && un_interrupt_pending() != 0;
 }
 
 static void
@@ -202,6 +239,7 @@ set_common(struct un_api *api, const struct un_request *rq)
 	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, api->why);
 	(void)curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, rq);
 	if (api->local)
 		(void)curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	api->why[0] = '\0';
@@ -220,8 +258,15 @@ set_body(CURL *c, const struct un_request *rq)
 	(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, rq->body ? rq->body : "");
 }
 
+static size_t
+answer_max(const struct un_request *rq)
+{
+	return rq->answer_max ? rq->answer_max : UN_ANSWER_MAX;
+}
+
 static int
-explain(struct un_api *api, CURLcode rc, struct err *err)
+explain(struct un_api *api, const struct un_request *rq, CURLcode rc,
+    struct err *err)
 {
 	const char *why = api->why[0] ? api->why : curl_easy_strerror(rc);
 
@@ -229,7 +274,7 @@ explain(struct un_api *api, CURLcode rc, struct err *err)
 		return err_set(err, ERR_TIMEOUT, 0, "interrupted");
 	if (rc == CURLE_WRITE_ERROR)
 		return err_set(err, ERR_TOO_BIG, 0,
-		    "the answer is larger than %d MB", UN_ANSWER_MAX >> 20);
+		    "the answer is larger than %zu MB", answer_max(rq) >> 20);
 	return err_set(
 	    err, ERR_UNAVAILABLE, 0, "cannot reach %s: %s", api->base, why);
 }
@@ -243,11 +288,11 @@ un_api_call(struct un_api *api, const struct un_request *rq,
 	CURLcode rc;
 
 	*ret_reply = (struct un_reply){ .status = 0 };
-	buf_init(&ret_reply->body, UN_ANSWER_MAX);
+	buf_init(&ret_reply->body, answer_max(rq));
 	if (asprintf(&url, "%s%s", api->base, rq->path) < 0)
 		abort();
 	if (api->account.secret_key)
-		sign(api, rq, &headers);
+		headers_sign(api, rq, &headers);
 	header_add(&headers, "Content-Type", "application/json");
 
 	set_common(api, rq);
@@ -258,7 +303,7 @@ un_api_call(struct un_api *api, const struct un_request *rq,
 	(void)curl_easy_setopt(api->curl, CURLOPT_WRITEDATA, &ret_reply->body);
 	rc = curl_easy_perform(api->curl);
 	if (rc != CURLE_OK)
-		return explain(api, rc, err);
+		return explain(api, rq, rc, err);
 
 	(void)curl_easy_getinfo(
 	    api->curl, CURLINFO_RESPONSE_CODE, &ret_reply->status);

@@ -4,8 +4,8 @@
  *
  * A connection is kept between calls.  Every call makes its own timestamp and
  * signature, so a caller may simply call again.  Nothing is retried here, no
- * redirect is followed (its signature would be wrong), and an answer larger
- * than UN_ANSWER_MAX is refused instead of filling the memory.
+ * redirect is followed (its signature would be wrong), and an answer that is
+ * larger than was said is refused instead of filling the memory.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -29,6 +29,8 @@ struct un_request {
 	const char *body; /* NULL: none */
 	size_t body_len;
 	long timeout_seconds; /* 0: UN_READ_SECONDS */
+	size_t answer_max;    /* 0: UN_ANSWER_MAX */
+	bool to_its_end;      /* un_interrupt_pending() does not end it */
 };
 
 struct un_reply {
@@ -49,6 +51,11 @@ int un_api_new(const char *base, struct un_account *account,
     struct un_api **ret_api, struct err *err);
 void un_api_free(struct un_api *api);
 const char *un_api_base(const struct un_api *api);
+/* The server is this machine: it is reached without a proxy. */
+bool un_api_is_local(const struct un_api *api);
+/* The headers that sign a request, as lines of HTTP.  Caller frees. */
+char *
+un_api_signed_lines(const struct un_api *api, const struct un_request *rq);
 
 /*
  * 0 with an answer, of whatever status.  -1 without one: ERR_UNAVAILABLE when

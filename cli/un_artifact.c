@@ -162,6 +162,22 @@ un_artifact_name(const char *name, size_t n, struct err *err)
 	return buf_steal(&out, NULL);
 }
 
+char *
+un_artifact_postfix(const char *name, const char *postfix)
+{
+	const char *slash = strrchr(name, '/');
+	const char *base = slash ? slash + 1 : name;
+	const char *dot = strrchr(base, '.');
+	char *whole;
+
+	if (!dot || dot == base)
+		dot = base + strlen(base);
+	if (asprintf(
+		&whole, "%.*s-%s%s", (int)(dot - name), name, postfix, dot) < 0)
+		abort();
+	return whole;
+}
+
 /* "dir/main.c" -> "main"; NULL when that would be the source itself. */
 static char *
 program_name(const char *source)
@@ -237,6 +253,7 @@ mode_allowed(unsigned mode)
 struct saving {
 	const json_t *artifacts;
 	const char *dir;
+	const char *postfix; /* NULL: none */
 	int dir_fd;
 	char *program; /* owned; name for the first program, then NULL */
 };
@@ -250,6 +267,7 @@ content_get(const json_t *artifact, struct buf *ret_data, struct err *err)
 		text = json_object_get(artifact, "content");
 	if (!json_is_string(text))
 		return err_set(err, ERR_INVALID, 0, "it has no content");
+	buf_init(ret_data, json_string_length(text));
 	return b64_decode(
 	    json_string_value(text), json_string_length(text), ret_data, err);
 }
@@ -258,7 +276,7 @@ static int
 save(struct saving *s, const json_t *artifact, struct err *err)
 {
 	const json_t *sent = json_object_get(artifact, "filename");
-	auto_buf struct buf data = { .cap = UN_ANSWER_MAX };
+	auto_buf struct buf data = { .cap = 0 };
 	auto_free char *name = NULL;
 	unsigned mode;
 
@@ -272,6 +290,12 @@ save(struct saving *s, const json_t *artifact, struct err *err)
 	if (s->program && data.data && is_program(data.data, data.len)) {
 		free(name);
 		name = steal_ptr(&s->program);
+	}
+	if (s->postfix) {
+		char *whole = un_artifact_postfix(name, s->postfix);
+
+		free(name);
+		name = whole;
 	}
 	if (write_below(s->dir_fd, name, &data, mode_allowed(mode), err) < 0)
 		return -1;
@@ -298,30 +322,48 @@ save_each(struct saving *s)
 	return all;
 }
 
+static bool
+save_below(struct saving *s)
+{
+	auto_close int fd = -1;
+	struct err err = { 0 };
+
+	if (json_array_size(s->artifacts) == 0)
+		return true;
+	if (io_mkdir_all(s->dir, DIR_MODE, &err) < 0) {
+		un_output_error("%s", err.msg);
+		return false;
+	}
+	fd = s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		un_output_error("open `%s`: %s", s->dir, strerror(errno));
+		return false;
+	}
+	return save_each(s);
+}
+
 bool
 un_artifact_save_all(const json_t *job, const char *dir, const char *source)
 {
 	struct saving s = { .artifacts = json_object_get(job, "artifacts"),
-		.dir = dir };
-	auto_close int fd = -1;
-	struct err err = { 0 };
+		.dir = dir,
+		.program = program_name(source) };
 	bool all;
 
-	if (json_array_size(s.artifacts) == 0)
-		return true;
-	if (io_mkdir_all(dir, DIR_MODE, &err) < 0) {
-		un_output_error("%s", err.msg);
-		return false;
-	}
-	fd = s.dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		un_output_error("open `%s`: %s", dir, strerror(errno));
-		return false;
-	}
-	s.program = program_name(source);
 	if (s.program && name_taken(s.artifacts, s.program))
 		free(steal_ptr(&s.program));
-	all = save_each(&s);
+	all = save_below(&s);
 	free(s.program);
 	return all;
+}
+
+bool
+un_artifact_save_named(
+    const json_t *answer, const char *dir, const char *postfix)
+{
+	struct saving s = { .artifacts = json_object_get(answer, "artifacts"),
+		.dir = dir,
+		.postfix = postfix };
+
+	return save_below(&s);
 }

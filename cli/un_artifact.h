@@ -1,6 +1,6 @@
 #pragma once
 /*
- * un_artifact.h - files a job left behind, saved here.
+ * un_artifact.h - files a job or a session left behind, saved here.
  *
  * The names come from the server and ultimately from the code that ran, so they
  * are not trusted: each is taken apart and made again below the directory, step
@@ -19,6 +19,13 @@
  */
 bool
 un_artifact_save_all(const json_t *job, const char *dir, const char *source);
+
+/* The same of a session; names get "-postfix" before their extension. */
+bool un_artifact_save_named(
+    const json_t *answer, const char *dir, const char *postfix);
+
+/* "d/a.txt" -> "d/a-postfix.txt".  Caller frees. */
+char *un_artifact_postfix(const char *name, const char *postfix);
 
 /*
  * The safe relative form of a name: no empty and no "." parts.  NULL with err

@@ -45,6 +45,7 @@ extern const struct un_cmd un_cmd_execute;
 extern const struct un_cmd un_cmd_jobs;
 extern const struct un_cmd un_cmd_languages;
 extern const struct un_cmd un_cmd_key;
+extern const struct un_cmd un_cmd_session;
 
 struct un_api;
 struct un_reply;

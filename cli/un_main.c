@@ -22,7 +22,6 @@
 #include "un_output.h"
 
 static const struct un_cmd later[] = {
-	{ .name = "session", .summary = "interactive shells" },
 	{ .name = "service", .summary = "long-running services" },
 	{ .name = "snapshot", .summary = "snapshots" },
 	{ .name = "image", .summary = "images" },
@@ -33,11 +32,11 @@ static const struct un_cmd *const commands[] = {
 	&un_cmd_jobs,
 	&un_cmd_languages,
 	&un_cmd_key,
+	&un_cmd_session,
 	&later[0],
 	&later[1],
 	&later[2],
 	&later[3],
-	&later[4],
 };
 
 #define GLOBAL(member) .offset = offsetof(struct un_global, member)

@@ -47,9 +47,10 @@ on_closed(uv_handle_t *h)
 	for (int i = 0; i < SIDES; i++)
 		buf_done(&r->sides[i].data);
 	cleanup_closep(&r->sides[1].fd);
-	if (r->client)
+	if (r->client) {
 		(void)MHD_upgrade_action(r->client, MHD_UPGRADE_ACTION_CLOSE);
-	server_resumed(r->gw->server);
+		server_resumed(r->gw->server); /* which then closes it */
+	}
 	free(r);
 }
 

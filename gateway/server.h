@@ -21,7 +21,10 @@ void server_free(struct server *s);
 /* No new connections from here on; those that are open go on. */
 void server_stop_listening(struct server *s);
 
-/* A suspended connection was resumed; it is served in this turn of the loop. */
+/*
+ * A suspended connection was resumed, or an upgraded one given back; it is
+ * served in this turn of the loop.
+ */
 void server_resumed(struct server *s);
 
 /* A request is complete: its peer may now take the time we take. */

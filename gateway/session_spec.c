@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "attr.h"
 #include "b64.h"
 #include "cleanup.h"
 #include "job.h"
@@ -15,7 +16,7 @@
 #include "settings.h"
 #include "spec.h"
 
-enum { MS = 1000, VCPU_MAX = 8, RANDOM = 10, NAME_MAX_ = 63 };
+enum { MS = 1000, VCPU_MAX = 8, RANDOM = 10, NAME_MAX_ = 63, SIZE_MAX_ = 1000 };
 
 DEFINE_CLEANUP(job_spec, job_spec_free)
 
@@ -202,6 +203,23 @@ read_numbers(const struct settings *set, const json_t *o, long *ret_vcpu,
 	return 0;
 }
 
+/* Of the window it will be seen in, which not every client has. */
+static int
+read_size(const json_t *o, json_t *body, struct err *err)
+{
+	static const char *const names[] = { "cols", "rows" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		long long v = 0;
+
+		if (json_get_int(o, names[i], 1, SIZE_MAX_, &v, err) < 0)
+			return -1;
+		if (v > 0)
+			json_set_int(body, names[i], v);
+	}
+	return 0;
+}
+
 static int
 read_all(struct session_spec *s, const struct settings *set,
     const struct lang_registry *langs, const json_t *o, const struct query *q,
@@ -228,6 +246,8 @@ read_all(struct session_spec *s, const struct settings *set,
 	json_set_int(s->body, "ttl_ms", ttl * MS);
 	(void)json_object_set_new(s->body, "argv", words_of(&shell->argv));
 	(void)json_object_set_new(s->body, "env", environment(shell));
+	if (read_size(o, s->body, err) < 0)
+		return -1;
 	return read_files(set, o, s->body, err);
 }
 

@@ -332,15 +332,20 @@ on_multiplexer_asked(struct shim *s, int exit_code)
 static const struct {
 	const char *name;
 	const char *const *command; /* in front of the shell's words */
+	const char *const *again;   /* after it let go of its viewers */
 	const char *alive;          /* exit code 0: it goes on without us */
 } multiplexers[] = {
 	{ "tmux",
 	    (const char *const[]){
 		"tmux", "-u", "new-session", "-A", "-s", "main", "--", NULL },
+	    (const char *const[]){
+		"tmux", "-u", "attach-session", "-t", "main", NULL },
 	    "tmux has-session -t main 2>/dev/null" },
+	/* -ln: there is no utmp; it complains of that for five seconds. */
 	{ "screen",
 	    (const char *const[]){
-		"screen", "-U", "-S", "main", "-xRR", "--", NULL },
+		"screen", "-ln", "-U", "-S", "main", "--", NULL },
+	    (const char *const[]){ "screen", "-U", "-x", "main", NULL },
 	    "screen -ls main | grep -q '[.]main'" },
 };
 
@@ -372,12 +377,15 @@ start_program(struct shim *s, struct err *err)
 	struct session *n = &s->session;
 	int k = find_multiplexer(n->multiplexer);
 	const char *words[2 * WORDS_MAX];
+	bool again = k >= 0 && s->term.started;
 	size_t i = 0;
 
 	if (k >= 0)
-		for (const char *const *w = multiplexers[k].command; *w; w++)
+		for (const char *const *w = again ? multiplexers[k].again
+						  : multiplexers[k].command;
+		     *w; w++)
 			words[i++] = *w;
-	for (char **w = n->argv; *w && i < ARRAY_LEN(words) - 1; w++)
+	for (char **w = n->argv; *w && !again && i < ARRAY_LEN(words) - 1; w++)
 		words[i++] = *w;
 	words[i] = NULL;
 	return term_start(&s->term, words, (const char *const *)n->env, err);
@@ -537,6 +545,8 @@ begin(struct shim *s, const json_t *o, struct err *err)
 
 	read_spec(n, o);
 	n->base_vcpu = vcpu;
+	s->term.cols = (unsigned)client_int(o, "cols", s->term.cols);
+	s->term.rows = (unsigned)client_int(o, "rows", s->term.rows);
 	n->argv = copy_words(json_object_get(o, "argv"), err);
 	n->env = copy_words(json_object_get(o, "env"), err);
 	if (!n->argv || !n->argv[0] || !n->env)

@@ -5,7 +5,7 @@
  * Two protocols.  `unsandbox-shell` is the compatible one: binary frames are
  * bytes of the terminal, text frames are small JSON objects.  `unfarm.term.v1`
  * is ours: every frame has a type, output has offsets, input is acknowledged;
- * docs/protocol.md describes it.
+ * docs/api.md describes it.
  *
  * A viewer takes output from the ring when its socket has room for it.  One
  * that is slower than the ring loses what the ring lost, and is told so.
