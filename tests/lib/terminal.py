@@ -192,7 +192,7 @@ class Native:
         self.acked = self.typed = 0
         self.until(lambda: self.hello)
         self.offset = self.hello["since"]
-        self.typed = self.hello["input"]
+        self.typed = self.acked = self.hello["input"]
 
     def _frame(self, kind, data=b""):
         self.ws.send(BINARY, bytes([kind, 0, 0, 0]) + data)
