@@ -524,6 +524,7 @@ un_attach_run(const struct un_attach *a, struct un_attach_result *ret_result)
 	if (t.signals < 0)
 		return;
 	un_term_init(&t.term);
+	t.term.replay = a->replay && isatty(STDOUT_FILENO);
 	id_random_hex(t.client, CLIENT);
 	t.out = un_tty_output();
 	if (t.out < 0) {

@@ -17,6 +17,7 @@ struct un_attach {
 	struct un_api *api;
 	const char *session; /* its id */
 	bool readonly;
+	bool replay;     /* what it printed before comes first */
 	bool repaint;    /* a multiplexer: show its screen, not its past */
 	int64_t life_ms; /* at most so much without a line */
 	/* The first line stands; the terminal is not raw yet. */

@@ -327,6 +327,7 @@ stay(struct stay *s)
 		.api = s->api,
 		.session = un_session_id(s->session),
 		.readonly = s->o->readonly,
+		.replay = !s->ours,
 		.repaint = !s->ours && *un_api_text(s->session, "multiplexer"),
 		.life_ms = json_integer_value(life) * 1000 + SLACK_MS,
 		.on_connected = on_connected,

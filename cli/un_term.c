@@ -13,6 +13,7 @@ enum frame {
 	/* of the session */
 	FRAME_HELLO = 0x01, /* JSON */
 	FRAME_OUT = 0x02,   /* u64 offset, bytes */
+	FRAME_LIVE = 0x04,  /* u64 offset: from here on it is new */
 	FRAME_TRUNC = 0x05, /* u64 from, u64 to: they are gone */
 	FRAME_STATE = 0x08, /* JSON */
 	FRAME_EXIT = 0x09,  /* u64 final offset, JSON */
@@ -168,7 +169,11 @@ take_out(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 		return 0;
 	p += want - at;
 	n -= (size_t)(want - at);
-	return buf_add(&t->out, p, n) < 0 ? broken(err, "too much output") : 0;
+	if (buf_add(&t->out, p, n) < 0)
+		return broken(err, "too much output");
+	if (t->replay)
+		un_mute(&t->mute, t->out.data + t->out.len - n, n);
+	return 0;
 }
 
 static int
@@ -202,6 +207,7 @@ static const struct {
 } shapes[] = {
 	{ FRAME_HELLO, 0, true },
 	{ FRAME_OUT, OFFSET, false },
+	{ FRAME_LIVE, OFFSET, false },
 	{ FRAME_TRUNC, (size_t)2 * OFFSET, false },
 	{ FRAME_STATE, 0, true },
 	{ FRAME_EXIT, OFFSET, true },
@@ -234,6 +240,9 @@ un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 		return take_hello(t, o, err);
 	case FRAME_OUT:
 		return take_out(t, body, n, err);
+	case FRAME_LIVE:
+		t->replay = false;
+		return 0;
 	case FRAME_TRUNC:
 		return take_lost(t, body, err);
 	case FRAME_STATE:

@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "un_mute.h"
 
 enum {
 	UN_TERM_OUT_HIGH = 512 << 10, /* more is not read from the line */
@@ -32,6 +33,8 @@ struct un_term {
 	bool greeted;        /* the session said hello on this line */
 	bool resized;        /* cols and rows are to be said */
 	unsigned cols, rows; /* 0: not known */
+	bool replay;         /* it is not live yet: questions in it are old */
+	struct un_mute mute;
 	bool exited;
 	bool detached;   /* a multiplexer let go of us */
 	bool state_new;  /* `state` changed since somebody looked */

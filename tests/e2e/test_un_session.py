@@ -115,7 +115,7 @@ class Typist:
 
     def type(self, data):
         while data:
-            select.select([], [self.master], [], DEADLINE)
+            assert select.select([], [self.master], [], DEADLINE)[1], "nobody reads what is typed"
             with contextlib.suppress(BlockingIOError):
                 data = data[os.write(self.master, data):]
             self.step(0)
@@ -474,12 +474,13 @@ def test_persist(sessions):
         t.until(PROMPT)
         s = only_session(sessions)
         assert s["persist"] and s["multiplexer"] == ""
-        t.run("there=still")
+        t.run("there=still; printf 'a\\033[cz'")
+        t.until(b"a\x1b[cz")
         t.proc.send_signal(signal.SIGHUP)  # its window was closed
         assert t.end() == 128 + signal.SIGHUP
         assert b"Reconnect with: un session --attach " + s["container_name"].encode() in t.output
     with Typist(sessions, "--attach", s["id"]) as t:
-        t.until(b"there=still")  # what was printed comes again
+        t.until(b"a\x1b[\x18z")  # what was printed comes again, but for questions to the terminal
         assert b"still" in t.run("echo $there")
         t.type(b"\r~.")
         assert t.end() == 0 and t.output.endswith(s["container_name"].encode() + b"\r\n")

@@ -12,6 +12,7 @@
 #include "un_artifact.h"
 #include "un_attach.h"
 #include "un_escape.h"
+#include "un_mute.h"
 #include "un_session.h"
 #include "un_term.h"
 
@@ -221,6 +222,64 @@ tilde_dot(void **state)
 	}
 }
 
+/* ---- old questions ---- */
+
+static void
+old_questions_are_muted(void **state)
+{
+#define ROW(a, b)                                                              \
+	{                                                                      \
+		a, b, sizeof(a) - 1                                            \
+	}
+	static const struct {
+		const char *shown, *muted;
+		size_t n;
+	} rows[] = {
+		ROW("a\33[cb", "a\33[\30b"),
+		ROW("\33[>0c\33[6n\33[?6n", "\33[>0\30\33[6\30\33[?6\30"),
+		ROW("\33[?2026$p\33[>q\33[?u", "\33[?2026$\30\33[>\30\33[?\30"),
+		ROW("\33[18t\33[22;0t", "\33[18\30\33[22;0t"),
+		ROW("\33[!p\33[2 q\33[4u\33[>4n\33[S",
+		    "\33[!p\33[2 q\33[4u\33[>4n\33[S"),
+		ROW("\33]11;?\7x", "\33]11;\30\0x"),
+		ROW("\33]11;?\33\\x", "\33]11;\30\33\\x"),
+		ROW("\33]0;what?\7x", "\33]0;what?\7x"),
+		ROW("\33]52;c;?\7x", "\33]52;c;\30\0x"),
+		ROW("\33P+q544e\33\\x", "\33P+\30\0\0\0\0\33\\x"),
+		ROW("\33P$qm\33\\x", "\33P$\30\0\33\\x"),
+		ROW("\33P1$r0m\33\\x", "\33P1$r0m\33\\x"),
+		ROW("\33Z\5\33c\33[31mred", "\33\30\0\33c\33[31mred"),
+	};
+#undef ROW
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct un_mute whole = { 0 }, single = { 0 };
+		char a[64], b[64];
+
+		memcpy(a, rows[i].shown, rows[i].n);
+		memcpy(b, rows[i].shown, rows[i].n);
+		un_mute(&whole, a, rows[i].n);
+		assert_memory_equal(a, rows[i].muted, rows[i].n);
+		for (size_t k = 0; k < rows[i].n; k++)
+			un_mute(&single, b + k, 1);
+		assert_memory_equal(b, rows[i].muted, rows[i].n);
+	}
+}
+
+static void
+only_what_is_old_is_muted(void **state)
+{
+	struct un_term *t = *state;
+
+	t->replay = true;
+	assert_int_equal(TAKE(t, HELLO("0", "0")), 0);
+	assert_int_equal(TAKE(t, "\2\0\0\0" U64("\0") "\33[c"), 0);
+	assert_int_equal(TAKE(t, "\4\0\0\0" U64("\3")), 0);
+	assert_int_equal(TAKE(t, "\2\0\0\0" U64("\3") "\33[c"), 0);
+	assert_memory_equal(t->out.data, "\33[\30\33[c", 6);
+}
+
 /* ---- the rest ---- */
 
 static void
@@ -299,6 +358,8 @@ main(void)
 		ON_TERM(nonsense_is_refused),
 		ON_TERM(ends_are_told_apart),
 		ON_TERM(a_size_is_said_on_each_line),
+		ON_TERM(only_what_is_old_is_muted),
+		cmocka_unit_test(old_questions_are_muted),
 		cmocka_unit_test(tilde_dot),
 		cmocka_unit_test(pauses_grow_and_differ),
 		cmocka_unit_test(names_get_a_postfix),
