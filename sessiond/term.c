@@ -235,21 +235,30 @@ within(unsigned v)
 	return v < SIZE_MIN ? SIZE_MIN : v > SIZE_MAX_ ? SIZE_MAX_ : v;
 }
 
+static void
+set_size(struct term *t)
+{
+	const struct winsize size = { .ws_col = (unsigned short)t->cols,
+		.ws_row = (unsigned short)t->rows };
+
+	if (t->master >= 0)
+		(void)ioctl(t->master, TIOCSWINSZ, &size);
+}
+
 void
 term_resize(struct term *t, unsigned cols, unsigned rows)
 {
-	struct winsize size = { .ws_col = (unsigned short)within(cols),
-		.ws_row = (unsigned short)within(rows) };
 	char text[32];
 	struct viewer *v;
 	int n;
 
+	cols = within(cols);
+	rows = within(rows);
 	if (cols == t->cols && rows == t->rows)
 		return;
-	t->cols = size.ws_col;
-	t->rows = size.ws_row;
-	if (t->master >= 0)
-		(void)ioctl(t->master, TIOCSWINSZ, &size);
+	t->cols = cols;
+	t->rows = rows;
+	set_size(t);
 	n = snprintf(text, sizeof(text), "%ux%u", t->cols, t->rows);
 	record_add(
 	    &t->shim->session.record, RECORD_RESIZE, text, (size_t)n, false);
@@ -259,6 +268,7 @@ term_resize(struct term *t, unsigned cols, unsigned rows)
 
 /* ---- what the box says ---- */
 
+/* It was asked for with the size of that moment, which may have changed. */
 static void
 begun(struct term *t, struct box_event *e)
 {
@@ -271,6 +281,7 @@ begun(struct term *t, struct box_event *e)
 		t->master = -1;
 		return;
 	}
+	set_size(t);
 	watch(t);
 }
 
