@@ -355,7 +355,8 @@ hear_server(struct master *m)
 		return; /* its death is told by SIGCHLD */
 	msg_in_init(&in, &packet);
 	n = msg_get_u32(&in);
-	if (msg_in_done(&in) && packet.hdr.type == WIRE_WARM)
+	/* It may ask for more when it sees what we end. */
+	if (msg_in_done(&in) && packet.hdr.type == WIRE_WARM && !m->stopping)
 		for (uint32_t i = 0; i < n && i < WARMING_MAX; i++)
 			start_shim(m);
 	else if (msg_in_done(&in) && packet.hdr.type == WIRE_KILL)
