@@ -4,6 +4,7 @@
     shown.type(b"vim notes\\r")
     shown.until(lambda: shown.lines[0] == "a note")
 """
+import contextlib
 import fcntl
 import os
 import pty
@@ -19,7 +20,9 @@ from terminal import Gone, Terminal
 
 # What pyte would print although it is not text: strings (DCS, SOS, PM, APC), and
 # control sequences with a private mark or an intermediate byte it does not know.
-STRANGE = re.compile(rb"\x1b[PX^_].*?(?:\x1b\\|\x9c)|\x1b\[[<=>][0-9;:]*[@-~]|\x1b\[[?]?[0-9;:]*[!\"$'*+ ][@-~]|\x1b[ (#][0-9A-Za-z]", re.S)
+STRANGE = re.compile(rb"""\x1b[PX^_].*?\x1b\\
+    | \x1b\[ (?: [<=>][0-9;:]*[@-~] | [?][0-9;:]*[A-IL-Zabd-gi-kmo-z] | [?]?[0-9;:]*[!"$'*+\x20][@-~] )
+    | \x1b[\x20(\#][0-9A-Za-z]""", re.S | re.X)
 COLOUR = re.compile(rb"\x1b\](1[0-2]);\?(\x07|\x1b\\)")
 # The begin of a sequence whose end is still to come.
 TAIL = re.compile(rb"\x1b(?:[PX^_\]](?:[^\x1b\x07]|\x1b(?!\\))*|\[[0-?]*[ -/]*|[ (#]?)\Z", re.S)
@@ -126,6 +129,12 @@ class SessionScreen(_Shown, Terminal):
         self.screen.resize(rows, cols)
         super().resize(cols, rows)
 
+    def look(self, seconds=0.02):
+        """Reads what comes within that time."""
+        self.ws.sock.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self.step()
+
 
 class LocalScreen(_Shown):
     """A program in a pty of this machine, for comparison."""
@@ -153,7 +162,7 @@ class LocalScreen(_Shown):
         self.screen.resize(rows, cols)
         self._set_size(self.master, cols, rows)
 
-    def step(self, seconds=0.2):
+    def look(self, seconds=0.02):
         if not select.select([self.master], [], [], seconds)[0]:
             return
         try:
@@ -169,8 +178,23 @@ class LocalScreen(_Shown):
         deadline = time.monotonic() + seconds
         while not test():
             assert time.monotonic() < deadline, self.text
-            self.step()
+            self.look()
 
     def close(self):
         os.close(self.master)  # hangs it up
         os.waitpid(self.pid, 0)
+
+
+def whole(shown):
+    return shown.lines, shown.cursor
+
+
+def see_the_same(screens, test=lambda shown: True, part=whole, seconds=30):
+    """Reads them, by turns, until the test is true of each and that part of them is the same."""
+    deadline = time.monotonic() + seconds
+    while not all(test(shown) for shown in screens) or any(part(shown) != part(screens[0]) for shown in screens):
+        if time.monotonic() > deadline:
+            texts = [f"---- cursor {shown.cursor}, as wanted: {test(shown)}\n{shown.text}" for shown in screens]
+            raise AssertionError("\n".join(texts))
+        for shown in screens:
+            shown.look()
