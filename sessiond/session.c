@@ -340,7 +340,7 @@ static const struct {
 	    "tmux has-session -t main 2>/dev/null" },
 	{ "screen",
 	    (const char *const[]){
-		"screen", "-U", "-S", "main", "-xRR", "--", NULL },
+		"screen", "-U", "-ln", "-S", "main", "-xRR", "--", NULL },
 	    "screen -ls main | grep -q '[.]main'" },
 };
 
