@@ -198,20 +198,30 @@ term_signal(struct term *t, int sig)
 		(void)ioctl(t->master, TIOCSIG, sig);
 }
 
+/* What viewers hold, as there was no room or no program for it. */
+static void
+take_typed(struct term *t)
+{
+	struct viewer *v, *next;
+
+	for (v = TAILQ_FIRST(&t->viewers); v; v = next) {
+		next = TAILQ_NEXT(v, link);
+		viewer_go_on(v);
+	}
+}
+
 static void
 on_terminal(uv_poll_t *poll, int status, int events)
 {
 	struct term *t = poll->data;
 	bool was_full = t->input.len >= INPUT_MAX;
-	struct viewer *v;
 
 	if (events & UV_WRITABLE)
 		write_input(t);
 	if ((events & (UV_READABLE | UV_DISCONNECT)) || status < 0)
 		read_output(t);
 	if (was_full && t->input.len < INPUT_MAX)
-		TAILQ_FOREACH (v, &t->viewers, link)
-			viewer_go_on(v);
+		take_typed(t);
 	watch(t);
 }
 
@@ -283,6 +293,7 @@ begun(struct term *t, struct box_event *e)
 	}
 	set_size(t);
 	watch(t);
+	take_typed(t);
 }
 
 void
