@@ -332,13 +332,19 @@ on_multiplexer_asked(struct shim *s, int exit_code)
 static const struct {
 	const char *name;
 	const char *const *command; /* in front of the shell's words */
+	const char *const *again;   /* the same, to attach */
 	const char *alive;          /* exit code 0: it goes on without us */
 } multiplexers[] = {
 	{ "tmux",
 	    (const char *const[]){
 		"tmux", "-u", "new-session", "-A", "-s", "main", "--", NULL },
+	    (const char *const[]){
+		"tmux", "-u", "new-session", "-A", "-s", "main", "--", NULL },
 	    "tmux has-session -t main 2>/dev/null" },
+	/* -xRR alone would do, but says "New screen..." for five seconds. */
 	{ "screen",
+	    (const char *const[]){
+		"screen", "-U", "-ln", "-S", "main", "--", NULL },
 	    (const char *const[]){
 		"screen", "-U", "-ln", "-S", "main", "-xRR", "--", NULL },
 	    "screen -ls main | grep -q '[.]main'" },
@@ -371,12 +377,15 @@ start_program(struct shim *s, struct err *err)
 {
 	struct session *n = &s->session;
 	int k = find_multiplexer(n->multiplexer);
+	bool first = n->state == SESSION_warm;
 	const char *words[2 * WORDS_MAX];
+	const char *const *front = NULL;
 	size_t i = 0;
 
 	if (k >= 0)
-		for (const char *const *w = multiplexers[k].command; *w; w++)
-			words[i++] = *w;
+		front = first ? multiplexers[k].command : multiplexers[k].again;
+	for (; front && *front; front++)
+		words[i++] = *front;
 	for (char **w = n->argv; *w && i < ARRAY_LEN(words) - 1; w++)
 		words[i++] = *w;
 	words[i] = NULL;
