@@ -325,14 +325,14 @@ on_multiplexer_asked(struct shim *s, int exit_code)
 
 	if (!is_alive(s) || !s->term.drained)
 		return; /* somebody attached meanwhile */
-	if (exit_code != 0) {
-		end(s, "exit");
-	} else if (!s->term.hung_up) {
+	if (exit_code == 0 && !s->term.hung_up) {
 		say_exit(s, FINISH_DETACHED);
 		shim_tell(s);
-	} else if (term_viewers(&s->term) > 0 && start_program(s, &err) < 0) {
-		end(s, "exit");
+		return;
 	}
+	if (exit_code != 0 ||
+	    (term_viewers(&s->term) > 0 && start_program(s, &err) < 0))
+		end(s, "exit");
 }
 
 static const struct {

@@ -1,5 +1,6 @@
 """sessiond ends with all of its sandboxes when it is told to (SIGQUIT)."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -11,9 +12,10 @@ from farm import Farm, wait_for
 def children(pid):
     found = {}
     for child in map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        state = pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        if state != "Z":
-            found[child] = pathlib.Path(f"/proc/{child}/cmdline").read_bytes()
+        with contextlib.suppress(OSError):  # it ended
+            state = pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            if state != "Z":
+                found[child] = pathlib.Path(f"/proc/{child}/cmdline").read_bytes()
     return found
 
 
