@@ -13,7 +13,12 @@
 #include "mem.h"
 #include "store.h"
 
-enum { FRESH_MS = 1000, WORKERS_MAX = 10000, STATS_MAX = 256 };
+enum {
+	FRESH_MS = 1000,
+	WORKERS_MAX = 10000,
+	NODES_MAX = 1000,
+	STATS_MAX = 256
+};
 
 struct asking {
 	STAILQ_ENTRY(asking) link;
@@ -28,13 +33,22 @@ struct farm {
 	STAILQ_HEAD(asking_list, asking) asking;
 };
 
+static void
+view_init(struct farm_view *v, const struct lang_registry *reg)
+{
+	*v = (struct farm_view){
+		.languages = xcalloc(lang_count(reg), sizeof(bool)),
+		.shells = xcalloc(shell_count(reg), sizeof(bool)),
+	};
+}
+
 struct farm *
 farm_new(struct gateway *gw)
 {
 	struct farm *f = xcalloc(1, sizeof(*f));
 
 	f->gw = gw;
-	f->view.languages = xcalloc(lang_count(gw->langs), sizeof(bool));
+	view_init(&f->view, gw->langs);
 	STAILQ_INIT(&f->asking);
 	return f;
 }
@@ -45,6 +59,7 @@ farm_view_done(struct farm_view *v)
 	free(v->nodes);
 	free(v->stats);
 	free(v->languages);
+	free(v->shells);
 	*v = (struct farm_view){ .read_ms = 0 };
 }
 
@@ -203,6 +218,34 @@ add_stats(struct farm_view *v, const redisReply *list)
 }
 
 static void
+add_shells(
+    struct farm_view *v, const struct lang_registry *reg, const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		for (size_t k = 0; k < shell_count(reg); k++)
+			v->shells[k] |= json_is_string(name) &&
+					strcmp(shell_at(reg, k)->name,
+					    json_string_value(name)) == 0;
+}
+
+static void
+add_session_nodes(struct farm_view *v, const struct lang_registry *reg,
+    const redisReply *list)
+{
+	v->n_session_nodes = reply_len(list, NODES_MAX);
+	for (size_t i = 0; i < v->n_session_nodes; i++) {
+		const char *text = store_reply_str(list->element[i], "");
+		struct err ignored;
+		json_auto_t *node = json_parse(text, strlen(text), &ignored);
+
+		add_shells(v, reg, json_object_get(node, "shells"));
+	}
+}
+
+static void
 add_sums(struct farm_view *v)
 {
 	for (size_t i = 0; i < v->n_nodes; i++) {
@@ -222,10 +265,11 @@ farm_view_read(
     struct farm_view *v, const struct lang_registry *reg, const redisReply *r)
 {
 	farm_view_done(v);
-	v->languages = xcalloc(lang_count(reg), sizeof(bool));
+	view_init(v, reg);
 	v->read_ms = clock_mono_ms();
 	add_workers(v, reg, store_reply_at(r, 0));
 	add_stats(v, store_reply_at(r, 1));
+	add_session_nodes(v, reg, store_reply_at(r, 5));
 	add_sums(v);
 	v->running = store_reply_int(store_reply_at(r, 2), 0);
 	v->ring = store_reply_int(store_reply_at(r, 3), 0);
@@ -253,7 +297,7 @@ void
 farm_forget(struct farm *f)
 {
 	farm_view_done(&f->view);
-	f->view.languages = xcalloc(lang_count(f->gw->langs), sizeof(bool));
+	view_init(&f->view, f->gw->langs);
 }
 
 void
@@ -282,4 +326,18 @@ farm_runs(const struct farm *f, const struct lang *l)
 	size_t i = lang_position(f->gw->langs, l);
 
 	return i < lang_count(f->gw->langs) && f->view.languages[i];
+}
+
+/*
+ * Where no node has sessions, the best guess is what this machine has, and what
+ * a worker can run by its name.
+ */
+bool
+farm_has_shell(const struct farm *f, size_t i, const struct shell *s)
+{
+	const struct lang *l = lang_find(f->gw->langs, s->name);
+
+	if (f->view.n_session_nodes > 0)
+		return f->view.shells[i];
+	return shell_installed(s) || (l && farm_runs(f, l));
 }

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * farm.h - what the workers say of themselves, at most one second old.
+ * farm.h - what workers and nodes with sessions say of themselves, at most one
+ * second old.
  *
  * Read on demand by one call at a time, however many ask: an idle gateway asks
  * Redis nothing.
@@ -15,6 +16,7 @@
 struct gateway;
 struct lang;
 struct lang_registry;
+struct shell;
 struct farm;
 
 /* The workers of one machine together. */
@@ -40,6 +42,8 @@ struct farm_view {
 	size_t n_stats;
 	bool *languages; /* owned; by position in the registry */
 	size_t n_languages;
+	size_t n_session_nodes;
+	bool *shells; /* owned; of those nodes, by position in the registry */
 	long slots, busy, ready, spawning; /* of all nodes */
 	long max_vcpu;
 	bool trying; /* a worker is still finding out what it can run */
@@ -67,3 +71,6 @@ void farm_forget(struct farm *f);
 
 /* A live worker has it. */
 bool farm_runs(const struct farm *f, const struct lang *l);
+
+/* A session can begin it: s is the i-th of the registry. */
+bool farm_has_shell(const struct farm *f, size_t i, const struct shell *s);

@@ -1,7 +1,5 @@
 /*
- * GET /shells: what a session can start.  Workers report languages, not shells:
- * a shell is listed when this machine has it or a worker has the language of
- * its name.
+ * GET /shells: what a session can start, see farm_has_shell().
  */
 #include "routes.h"
 
@@ -13,14 +11,6 @@
 #include "lang.h"
 #include "request.h"
 #include "respond.h"
-
-static bool
-shell_works(const struct gateway *gw, const struct shell *s)
-{
-	const struct lang *l = lang_find(gw->langs, s->name);
-
-	return shell_installed(s) || (l && farm_runs(gw->farm, l));
-}
 
 static void
 append(json_t *list, const char *name)
@@ -50,13 +40,13 @@ on_farm(void *ctx, const struct farm_view *view, const struct err *err)
 	json_auto_t *body = json_object();
 	json_t *list = json_array(), *categories = json_object();
 
-	/* Without Redis this machine's own shells are still an answer. */
+	/* Without Redis what was read last is still an answer. */
 	(void)view;
 	(void)err;
 	for (size_t i = 0; i < shell_count(gw->langs); i++) {
 		const struct shell *s = shell_at(gw->langs, i);
 
-		if (!shell_works(gw, s))
+		if (!farm_has_shell(gw->farm, i, s))
 			continue;
 		append(list, s->name);
 		append(category_of(categories, s->category), s->name);

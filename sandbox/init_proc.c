@@ -354,7 +354,7 @@ open_terminal(const struct init_process *p, int *ret_master, int *ret_slave)
 /* The keeper waits until *ret_report is closed. */
 static struct report
 start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
-    const int fds[STREAMS], int slave, int *ret_report)
+    const int fds[STREAMS], int master, int slave, int *ret_report)
 {
 	struct report r = { .why = EIO };
 	int sv[2];
@@ -365,6 +365,9 @@ start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
 	k->keeper = fork();
 	if (k->keeper == 0) {
 		(void)close(steal_fd(ret_report));
+		/* Else closing it elsewhere would not hang up. */
+		if (master >= 0)
+			(void)close(master);
 		keeper(in, p, fds, slave, sv[1]);
 	}
 	(void)close(sv[1]);
@@ -393,8 +396,8 @@ start_one(struct init *in, const struct init_process *p, const int given[])
 	} else if (k) {
 		const int own[STREAMS] = { slave, slave, slave };
 
-		r = start_keeper(
-		    in, k, p, p->terminal ? own : given, slave, &report);
+		r = start_keeper(in, k, p, p->terminal ? own : given, master,
+		    slave, &report);
 	}
 	if (r.why != 0)
 		tell_refused(in, p->id, r.why, p->command.argv[0]);

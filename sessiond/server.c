@@ -90,7 +90,7 @@ struct server {
 	size_t n_callers;
 	TAILQ_HEAD(shim_list, shim_link) shims;
 	unsigned asked; /* of the master, and not ready yet */
-	bool known; /* Redis has our secret */
+	bool known;     /* Redis has our secret */
 	bool stopping;
 };
 
@@ -338,7 +338,8 @@ on_caller(uv_poll_t *poll, int status, int events)
 	if (recv(c->fd, line, (size_t)(end - line) + 1, 0) != end - line + 1 ||
 	    !is_authentic(c->server, c, line, (size_t)(end - line))) {
 		/* Or one that read our record before we were started again. */
-		refuse(c, ERR_UNAVAILABLE, "the gateway is not known: try again");
+		refuse(
+		    c, ERR_UNAVAILABLE, "the gateway is not known: try again");
 		return;
 	}
 	(void)uv_poll_stop(&c->poll);

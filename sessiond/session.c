@@ -316,17 +316,23 @@ collected(struct shim *s, bool truncated)
 
 /* ---- multiplexers ---- */
 
+static int start_program(struct shim *s, struct err *err);
+
 static void
 on_multiplexer_asked(struct shim *s, int exit_code)
 {
-	if (!is_alive(s))
-		return;
-	if (exit_code == 0) {
+	struct err err;
+
+	if (!is_alive(s) || !s->term.drained)
+		return; /* somebody attached meanwhile */
+	if (exit_code == 0 && !s->term.hung_up) {
 		say_exit(s, FINISH_DETACHED);
 		shim_tell(s);
-	} else {
-		end(s, "exit");
+		return;
 	}
+	if (exit_code != 0 ||
+	    (term_viewers(&s->term) > 0 && start_program(s, &err) < 0))
+		end(s, "exit");
 }
 
 static const struct {
@@ -438,7 +444,12 @@ session_viewer_left(struct shim *s, bool clean)
 
 	session_touched(s);
 	shim_tell(s);
-	if (!is_alive(s) || is_kept(&s->session) || term_viewers(&s->term) > 0)
+	if (!is_alive(s) || term_viewers(&s->term) > 0)
+		return;
+	/* It paints its screen for each that attaches, and of its size. */
+	if (*s->session.multiplexer)
+		term_hang_up(&s->term);
+	if (is_kept(&s->session))
 		return;
 	if (s->session.state == SESSION_frozen)
 		return; /* it was put aside, and waits for somebody */

@@ -56,6 +56,8 @@ struct term {
 	struct buf input; /* typed and not taken yet */
 	unsigned cols, rows;
 	bool started, ended, drained;
+	bool hung_up;  /* by us */
+	bool viewed;   /* somebody has looked at it */
 	int exit_code; /* of its program; 128 + signal */
 	TAILQ_HEAD(viewer_list, viewer) viewers;
 };
@@ -70,6 +72,9 @@ size_t term_type(struct term *t, const char *p, size_t n);
 void term_resize(struct term *t, unsigned cols, unsigned rows);
 /* To what is in the foreground: INT, QUIT or TSTP; others are ignored. */
 void term_signal(struct term *t, int sig);
+/* As when a line is cut: its program gets SIGHUP, and reads and prints no more.
+ */
+void term_hang_up(struct term *t);
 /* Says to all viewers what they should know, and lets go of them. */
 void term_close(struct term *t);
 size_t term_viewers(const struct term *t);

@@ -65,7 +65,7 @@ term_start(struct term *t, const char *const *argv, const char *const *env,
 		.rows = t->rows,
 	};
 
-	t->started = t->ended = t->drained = false;
+	t->started = t->ended = t->drained = t->hung_up = false;
 	return box_start(t->shim->box, SHIM_TERM_ID, &p, err);
 }
 
@@ -116,6 +116,17 @@ wait_until_quiet(struct term *t)
 		(void)uv_timer_start(&t->drain, on_quiet, QUIET_MS, 0);
 	else if (t->ended)
 		drained(t);
+}
+
+void
+term_hang_up(struct term *t)
+{
+	if (t->master < 0)
+		return;
+	t->hung_up = true;
+	buf_clear(&t->input);
+	close_master(t);
+	wait_until_quiet(t);
 }
 
 /* ---- output ---- */
@@ -180,7 +191,9 @@ term_type(struct term *t, const char *p, size_t n)
 	size_t taken;
 
 	if (t->master < 0)
-		return t->started ? n : 0; /* nobody will read it */
+		return t->started && !t->hung_up
+			   ? n
+			   : 0; /* nobody will read it, or another program */
 	taken = buf_add_some(&t->input, p, n);
 	if (taken > 0)
 		record_add(&t->shim->session.record, RECORD_INPUT, p, taken,
@@ -260,6 +273,8 @@ term_resize(struct term *t, unsigned cols, unsigned rows)
 	struct viewer *v;
 	int n;
 
+	cols = within(cols);
+	rows = within(rows);
 	if (cols == t->cols && rows == t->rows)
 		return;
 	t->cols = within(cols);
@@ -274,6 +289,7 @@ term_resize(struct term *t, unsigned cols, unsigned rows)
 
 /* ---- what the box says ---- */
 
+/* It was asked for with the size of that moment, which may have changed. */
 static void
 begun(struct term *t, struct box_event *e)
 {

@@ -632,8 +632,8 @@ first_offset(const struct shim *s, const struct viewer_wish *w)
 		return w->since < r->end ? w->since : r->end;
 	if (w->native)
 		return r->start;
-	/* A multiplexer paints its screen again when it is told to. */
-	if (*s->session.multiplexer && s->term.started)
+	/* A multiplexer paints its screen again for each that attaches. */
+	if (*s->session.multiplexer && s->term.viewed)
 		return r->end;
 	return r->end - r->start > REPLAY_MAX ? r->end - REPLAY_MAX : r->start;
 }
@@ -674,6 +674,7 @@ viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 	(void)snprintf(v->client, sizeof(v->client), "%.39s", w->client);
 	buf_init(&v->typed, TYPED_MAX);
 	v->sent = v->acked = first_offset(s, w);
+	s->term.viewed = true;
 	if (wslay_event_context_server_init(&v->ws, &calls, v) != 0)
 		abort();
 	wslay_event_config_set_max_recv_msg_length(v->ws, FRAME_IN_MAX);

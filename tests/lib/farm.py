@@ -241,13 +241,12 @@ class Farm:
         return proc.wait(seconds)
 
     def stop(self):
-        for name in list(self.procs):
+        for name, proc in list(self.procs.items()):
             try:
                 self.stop_one(name)
             except subprocess.TimeoutExpired:
-                proc = self.procs.get(name)
-                if proc:
-                    proc.kill()
+                proc.kill()
+                proc.wait()
         if self.redis_proc:
             self.redis_proc.terminate()
             self.redis_proc.wait(20)

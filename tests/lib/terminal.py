@@ -62,12 +62,6 @@ class WebSocket:
             raise Gone
         self.left += data
 
-    def _take(self, n):
-        while len(self.left) < n:
-            self._more()
-        data, self.left = self.left[:n], self.left[n:]
-        return data
-
     def send(self, opcode, data):
         if isinstance(data, str):
             data = data.encode()
@@ -84,15 +78,7 @@ class WebSocket:
     def receive(self):
         """(opcode, bytes) of the next message; pings are answered."""
         while True:
-            a, b = self._take(2)
-            n = b & 127
-            if n == 126:
-                n = struct.unpack(">H", self._take(2))[0]
-            elif n == 127:
-                n = struct.unpack(">Q", self._take(8))[0]
-            data = self._take(n)
-            assert a & 0x80 and not b & 0x80, "fragments or masks from a server"
-            opcode = a & 15
+            opcode, data = self._frame()
             if opcode == PING:
                 self.send(PONG, data)
             elif opcode == CLOSE:
@@ -100,6 +86,24 @@ class WebSocket:
                 raise Gone
             elif opcode != PONG:
                 return opcode, data
+
+    def _frame(self):
+        """One frame, all of it: a time-out in its middle loses nothing."""
+        head = 2
+        while len(self.left) < head:
+            self._more()
+        a, b = self.left[:2]
+        n = b & 127
+        head += {126: 2, 127: 8}.get(n, 0)
+        while len(self.left) < head:
+            self._more()
+        if n >= 126:
+            n = int.from_bytes(self.left[2:head], "big")
+        while len(self.left) < head + n:
+            self._more()
+        assert a & 0x80 and not b & 0x80, "fragments or masks from a server"
+        data, self.left = self.left[head:head + n], self.left[head + n:]
+        return a & 15, data
 
     def close(self, code=1000):
         try:
@@ -154,7 +158,7 @@ class Terminal:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"{what!r} never came: {self.output[-300:]!r} {str(self.said)[-300:]}")
-            self.ws.sock.settimeout(left)
+            self.ws.sock.settimeout(min(left, 1))  # pings of the server may come for ever
             try:
                 self.step()
             except TimeoutError:
