@@ -26,7 +26,7 @@ import requests
 
 from farm import BUILD, PUBLIC, SECRET, Farm, wait_for
 
-UN = BUILD / "un"
+UN = os.environ.get("UN_BIN", str(BUILD / "un"))
 PROMPT = b"$ "
 DEADLINE = 60  # seconds; only a test that fails ever waits so long
 
@@ -728,7 +728,7 @@ def test_within_a_local_tmux(sessions, tmp_path):
         return subprocess.run(["tmux", "-S", sock, *args], capture_output=True, text=True, check=True).stdout
 
     words = [f"{k}={v}" for k, v in environment(sessions).items() if k.startswith("UNSANDBOX")]
-    tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "25", "env", *words, str(UN), "session")
+    tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "25", "env", *words, UN, "session")
     try:
         wait_for("the prompt", lambda: "root@unsb" in tmux("capture-pane", "-p"))
         tmux("send-keys", "stty size; seq 3 | tac", "Enter")
