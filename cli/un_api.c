@@ -176,7 +176,7 @@ static void
 headers_sign(const struct un_api *api, const struct un_request *rq,
     struct curl_slist **headers)
 {
-	struct signature s;
+	struct signature s = { .stamp = "" };
 
 	sign(api, rq, &s);
 	header_add(headers, "Authorization", s.bearer);
@@ -187,7 +187,7 @@ headers_sign(const struct un_api *api, const struct un_request *rq,
 char *
 un_api_signed_lines(const struct un_api *api, const struct un_request *rq)
 {
-	struct signature s;
+	struct signature s = { .stamp = "" };
 	char *lines;
 
 	if (!api->account.secret_key)

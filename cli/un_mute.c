@@ -6,7 +6,12 @@
 
 #include "attr.h"
 
-enum { ENQ = 5, BEL = 7, CAN = 24, ESC = 27, REPORT_MIN = 11, REPORT_MAX = 21 };
+#define ENQ '\5'
+#define BEL '\7'
+#define CAN '\30'
+#define ESC '\33'
+
+enum { REPORT_MIN = 11, REPORT_MAX = 21 };
 
 /*
  * Final bytes of questions; a character that must be among the parameters, one
@@ -29,7 +34,7 @@ static const struct {
 static bool
 is_question(const struct un_mute *m, char final)
 {
-	int number = atoi(m->text);
+	long number = strtol(m->text, NULL, 10);
 
 	for (size_t i = 0; i < ARRAY_LEN(questions); i++) {
 		char with = questions[i].with, without = questions[i].without;
@@ -85,7 +90,9 @@ in_control(struct un_mute *m, char c)
 		return c;
 	}
 	m->state = UN_MUTE_TEXT;
-	return is_question(m, c) ? CAN : c;
+	if (is_question(m, c))
+		return CAN;
+	return c;
 }
 
 static char
@@ -95,7 +102,8 @@ in_string(struct un_mute *m, char c)
 
 	if (c == BEL || c == CAN) {
 		m->state = UN_MUTE_TEXT;
-		return swallowed ? '\0' : c;
+		if (!swallowed)
+			return c;
 	}
 	if (swallowed)
 		return '\0';
@@ -116,7 +124,9 @@ next(struct un_mute *m, char c)
 	switch (m->state) {
 	case UN_MUTE_ESCAPE:
 		begin(m, c);
-		return c == 'Z' ? CAN : c;
+		if (c == 'Z')
+			return CAN;
+		return c;
 	case UN_MUTE_CONTROL:
 		return in_control(m, c);
 	case UN_MUTE_STRING:
@@ -125,7 +135,9 @@ next(struct un_mute *m, char c)
 	case UN_MUTE_TEXT:
 		break;
 	}
-	return c == ENQ ? '\0' : c;
+	if (c == ENQ)
+		return '\0';
+	return c;
 }
 
 void

@@ -201,17 +201,17 @@ take_exit(struct un_term *t, uint64_t offset, const json_t *o, struct err *err)
 }
 
 static const struct {
-	enum frame type;
 	size_t numbers; /* bytes in front of the rest */
-	bool json;      /* the rest is */
+	enum frame type;
+	bool json; /* the rest is */
 } shapes[] = {
-	{ FRAME_HELLO, 0, true },
-	{ FRAME_OUT, OFFSET, false },
-	{ FRAME_LIVE, OFFSET, false },
-	{ FRAME_TRUNC, (size_t)2 * OFFSET, false },
-	{ FRAME_STATE, 0, true },
-	{ FRAME_EXIT, OFFSET, true },
-	{ FRAME_INACK, OFFSET, false },
+	{ 0, FRAME_HELLO, true },
+	{ OFFSET, FRAME_OUT, false },
+	{ OFFSET, FRAME_LIVE, false },
+	{ (size_t)2 * OFFSET, FRAME_TRUNC, false },
+	{ 0, FRAME_STATE, true },
+	{ OFFSET, FRAME_EXIT, true },
+	{ OFFSET, FRAME_INACK, false },
 };
 
 int

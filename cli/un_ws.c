@@ -302,6 +302,19 @@ refused(struct un_ws *ws, const struct hello *h, const char *head, long status,
 	    "HTTP %ld%s%s", status, *said ? ": " : "", said);
 }
 
+/* Of "HTTP/1.1 101 ..."; 0: it is none. */
+static long
+status_of(const char *head)
+{
+	static const char version[] = "HTTP/1.";
+	const size_t at = sizeof(version) + 1; /* a digit and a blank later */
+
+	if (strncmp(head, version, sizeof(version) - 1) != 0 ||
+	    strlen(head) < at)
+		return 0;
+	return strtol(head + at, NULL, 10);
+}
+
 static int
 answer_read(
     struct un_ws *ws, const struct hello *h, long *ret_status, struct err *err)
@@ -314,11 +327,10 @@ answer_read(
 			return -1;
 	head = xstrndup(ws->left.data, n - 2);
 	buf_consume(&ws->left, n);
-	if (sscanf(head, "HTTP/1.%*1[01] %3ld", ret_status) != 1) {
-		*ret_status = 0;
+	*ret_status = status_of(head);
+	if (*ret_status == 0)
 		return err_set(
 		    err, ERR_UNAVAILABLE, 0, "the answer is not HTTP");
-	}
 	if (*ret_status != STATUS_SWITCHING)
 		return refused(ws, h, head, *ret_status, err);
 	return check_accepted(head, h, err);
