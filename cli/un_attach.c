@@ -483,8 +483,12 @@ turn(struct attached *t)
 	if (is_done(&t->term) && t->term.out.len == 0)
 		finish(t, t->term.exited ? UN_ATTACH_EXIT : UN_ATTACH_DETACHED);
 	else if (!t->ws && !is_done(&t->term) &&
-		 clock_mono_ms() >= t->next_ms && !t->over)
+		 clock_mono_ms() >= t->next_ms && !t->over) {
 		connect_line(t);
+		/* So does what came with the handshake's answer. */
+		if (t->ws)
+			use_line(t);
+	}
 }
 
 /* We go of our own will: the session is not to wait for us. */
