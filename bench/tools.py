@@ -84,6 +84,7 @@ class BenchFarm(Farm):
         pids = {name: proc.pid for name, proc in self.procs.items()}
         pids["redis"] = self.redis_proc.pid
         pids |= {f"worker.{i}": pid for i, pid in enumerate(self.workers())}
+        pids |= {f"gateway.{i}": pid for i, pid in enumerate(self.gateways()) if pid != pids["gateway"]}
         return pids
 
     def wait_rest(self, ready):

@@ -25,6 +25,8 @@ ROLES = {"gateway": "gateway", "worker": "worker master", "scheduler": "schedule
 
 
 def role_of(name):
+    if name.startswith("gateway."):
+        return ROLES["gateway"]
     return ROLES.get(name, "worker process")
 
 
@@ -74,14 +76,12 @@ def perf(*args):
 
 
 def perf_while(farm, n, *args):
-    """perf over the farm's daemons and what they start, for as long as n jobs
-    take one after the other."""
+    """perf with these arguments for as long as n jobs take one after the other."""
     body = farm.dir / "profile.json"
     body.write_text(json.dumps(REQUEST))
     key, secret = farm.key
     load = [BUILD / "bench-load", "-m", "sync", "-P", farm.port, "-k", key, "-s", secret, "-n", n, "-b", body]
-    pids = ",".join(map(str, roles_of(farm)))
-    return perf(*args, "-p", pids, "--", *map(str, load))
+    return perf(*args, "--", *map(str, load))
 
 
 def roles_of(farm):
@@ -93,13 +93,18 @@ def counters_work():
     return done.returncode == 0 and "not supported" not in done.stderr and "not counted" not in done.stderr
 
 
-def inside_of(comm):
-    """A process that is none of the daemons, by its name."""
+KERNEL = ("kworker", "ksoftirqd", "rcu", "migration", "netns", "khugepaged", "kcompactd")
+
+
+def role_by_name(comm):
+    """Of a process that is none of the daemons; None: it is none of ours."""
     if "sandbox-i" in comm:
         return "sandbox: init"
-    if comm.startswith((":", "unfarm", "exe")):
-        return "sandbox: before init, or ended"
-    return f"sandbox: {comm}"
+    if comm == "bash":
+        return "sandbox: bash"
+    if comm.startswith(KERNEL):
+        return "kernel threads"
+    return "client" if comm == "bench-load" else None
 
 
 def stacks_of(script, roles):
@@ -120,7 +125,9 @@ def stacks_of(script, roles):
                 inside = pathlib.PurePath(m[2].removesuffix(" (deleted)")).name
                 name = f"in {inside}" if m[1] == "[unknown]" else m[1].split("+0x")[0]
                 frames.append(name + ("_[k]" if "kernel" in m[2] else ""))
-        found[(roles.get(pid) or inside_of(comm), *reversed(frames))] += 1
+        role = roles.get(pid) or role_by_name(comm)
+        if role:
+            found[(role, *reversed(frames))] += 1
     return found
 
 
@@ -136,7 +143,8 @@ def sample(farm, folder, n):
     event = "cycles" if counters_work() else "cpu-clock"
     data = folder / "perf.data"
     data.unlink(missing_ok=True)
-    done = perf_while(farm, n, "record", "-q", "-e", event, "-F", "1999", "-g", "-o", str(data))
+    # All processors: sandboxes are born of nests that were there before.
+    done = perf_while(farm, n, "record", "-a", "-q", "-e", event, "-F", "1999", "-g", "-o", str(data))
     if done.returncode != 0 or not data.exists():
         return {"unavailable": (done.stderr.strip().splitlines() or ["perf record failed"])[-1]}
     script = perf("script", "-i", str(data), "-F", "comm,pid,ip,sym,dso").stdout
@@ -170,7 +178,8 @@ def parse_trace(text, roles):
 
 def system_calls(farm, n):
     with tempfile.NamedTemporaryFile("r") as out:
-        done = perf_while(farm, n, "trace", "-s", "-o", out.name)
+        pids = ",".join(map(str, roles_of(farm)))
+        done = perf_while(farm, n, "trace", "-s", "-o", out.name, "-p", pids)
         found = parse_trace(out.read(), roles_of(farm))
     if not found:
         return {"unavailable": (done.stderr.strip().splitlines() or ["perf trace saw nothing"])[-1]}
