@@ -184,22 +184,25 @@ write_input(struct term *t)
 		buf_clear(&t->input);
 }
 
+/* When it does not take all, its buffer is full, and there will be news of it. */
 size_t
 term_type(struct term *t, const char *p, size_t n)
 {
-	bool was_full = t->input.len >= INPUT_MAX;
-	size_t taken;
+	size_t taken = 0;
+	bool hidden;
 
 	if (t->master < 0)
 		return t->started && !t->hung_up
 			   ? n
 			   : 0; /* nobody will read it, or another program */
-	taken = buf_add_some(&t->input, p, n);
-	if (taken > 0)
-		record_add(&t->shim->session.record, RECORD_INPUT, p, taken,
-		    is_hidden(t));
-	if (!was_full)
+	hidden = is_hidden(t);
+	do {
+		taken += buf_add_some(&t->input, p + taken, n - taken);
 		write_input(t);
+	} while (taken < n && t->input.len < INPUT_MAX);
+	if (taken > 0)
+		record_add(
+		    &t->shim->session.record, RECORD_INPUT, p, taken, hidden);
 	watch(t);
 	return taken;
 }
@@ -225,13 +228,13 @@ static void
 on_terminal(uv_poll_t *poll, int status, int events)
 {
 	struct term *t = poll->data;
-	bool was_full = t->input.len >= INPUT_MAX;
 
 	if (events & UV_WRITABLE)
 		write_input(t);
 	if ((events & (UV_READABLE | UV_DISCONNECT)) || status < 0)
 		read_output(t);
-	if (was_full && t->input.len < INPUT_MAX)
+	/* It may have become full, and then not, while it was typed. */
+	if (t->input.len < INPUT_MAX)
 		go_on(t);
 	watch(t);
 }

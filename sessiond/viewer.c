@@ -421,8 +421,14 @@ on_in(struct viewer *v, const uint8_t *p, size_t n)
 		n -= (size_t)known;
 		at += known;
 	}
-	if (at == have)
-		*done += type(v, p, n);
+	/* A gap: it says all of it again on a new line. */
+	if (at > have) {
+		log_warn(NULL, "input has a gap|at=%llu have=%llu",
+		    (unsigned long long)at, (unsigned long long)have);
+		bury(v);
+		return;
+	}
+	*done += type(v, p, n);
 	queue_offset(v, FRAME_INACK, *done);
 }
 
