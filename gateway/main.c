@@ -401,7 +401,6 @@ static void
 watch_signals(struct run *run)
 {
 	uv_loop_t *loop = &run->gw->loop;
-
 	sigset_t none;
 
 	(void)uv_timer_init(loop, &run->drain);

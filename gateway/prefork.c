@@ -193,15 +193,21 @@ any(const struct parent *me, bool alive)
 	return false;
 }
 
-/* Listeners first: from here on nobody connects in vain. */
 static void
-stop(struct parent *me, int sig)
+tell_all(const struct parent *me, int sig)
 {
-	me->stopping = true;
-	close_listeners(me->p);
 	for (unsigned i = 0; i < me->p->n; i++)
 		if (me->children[i].pid > 0)
 			(void)kill(me->children[i].pid, sig);
+}
+
+/* Listeners first: from here on nobody connects in vain. */
+static void
+stop(struct parent *me)
+{
+	me->stopping = true;
+	close_listeners(me->p);
+	tell_all(me, SIGTERM);
 }
 
 static void
@@ -218,7 +224,7 @@ buried(struct parent *me, struct child *c, int status)
 		return;
 	}
 	me->status = WEXITSTATUS(status);
-	stop(me, SIGTERM);
+	stop(me);
 }
 
 static void
@@ -238,24 +244,25 @@ hear(struct parent *me, int sig)
 {
 	if (sig == SIGHUP) {
 		me->hooks->reload(me->hooks->ctx);
-		for (unsigned i = 0; i < me->p->n; i++)
-			if (me->children[i].pid > 0)
-				(void)kill(me->children[i].pid, SIGHUP);
+		tell_all(me, SIGHUP);
 	} else if (sig == SIGTERM || sig == SIGINT) {
 		if (!me->stopping)
 			log_info(NULL, "stopping|signal=%d", sig);
-		stop(me, SIGTERM);
+		stop(me);
 	}
 }
 
-/* Signals that came meanwhile are pending, and none is lost. */
-static void
-wait_for_news(const struct parent *me, int *ret_signal)
+/*
+ * Returns the signal, or -1 when it is time to look again. Signals that came
+ * meanwhile are pending, and none is lost.
+ */
+static int
+wait_for_news(const struct parent *me)
 {
 	const struct timespec pause = { SETTLED_S, 0 };
 	bool waiting = !me->stopping && any(me, false);
 
-	*ret_signal = sigtimedwait(&me->signals, NULL, waiting ? &pause : NULL);
+	return sigtimedwait(&me->signals, NULL, waiting ? &pause : NULL);
 }
 
 int
@@ -277,7 +284,7 @@ prefork_run(
 		for (unsigned i = 0; i < p->n && !me.stopping; i++)
 			if (is_due(&me.children[i]) && start_child(&me, i))
 				return (int)i;
-		wait_for_news(&me, &sig);
+		sig = wait_for_news(&me);
 		bury(&me);
 		hear(&me, sig);
 	}
