@@ -25,26 +25,13 @@
 
 enum { ANSWER_MAX = 64 << 20 };
 
-static struct sockaddr_in where = { .sin_family = AF_INET };
-
-/* One that is free now; it is bound again at once. */
-static long
-free_port(void)
-{
-	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof(where);
-
-	where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	where.sin_port = 0;
-	must(bind(fd, (struct sockaddr *)&where, len) == 0);
-	must(getsockname(fd, (struct sockaddr *)&where, &len) == 0);
-	return ntohs(where.sin_port);
-}
+static struct sockaddr_in where; /* it listens there */
 
 static struct gateway *
 the_gateway(void)
 {
 	static struct gateway gw; /* made once, lives as long as we */
+	socklen_t len = sizeof(where);
 	struct err err;
 
 	if (gw.server)
@@ -62,10 +49,13 @@ the_gateway(void)
 	gw.store = store_new(
 	    &gw.loop, "unix:/nonexistent/redis", "fuzz", 1000, NULL, &err);
 	must(gw.store);
-	for (int i = 0; i < 100 && !gw.server; i++) {
-		gw.set.gateway_port = free_port();
-		gw.server = server_new(&gw, &err);
-	}
+	gw.set.gateway_port = 0; /* one that is free */
+	gw.set.gateway_processes = 1;
+	must(prefork_open(&gw.prefork, &gw.set, &err) == 0);
+	must(getsockname(gw.prefork.listeners[0], (struct sockaddr *)&where,
+		 &len) == 0);
+	gw.metrics = &gw.prefork.metrics[0];
+	gw.server = server_new(&gw, gw.prefork.listeners[0], &err);
 	must(gw.server);
 	return &gw;
 }
@@ -127,7 +117,7 @@ talk(struct gateway *gw, const uint8_t *data, size_t size, struct buf *answers)
 		open = receive_some(fd, answers);
 	}
 	(void)close(fd);
-	while (gw->metrics.open_requests > 0)
+	while (gw->metrics->open_requests > 0)
 		(void)uv_run(&gw->loop, UV_RUN_NOWAIT);
 }
 
