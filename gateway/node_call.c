@@ -308,8 +308,10 @@ connect_to(const json_t *node)
 	if (fd >= 0)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (fd >= 0 && connect(fd, ai->ai_addr, ai->ai_addrlen) < 0 &&
-	    errno != EINPROGRESS)
-		cleanup_closep(&fd), fd = -1;
+	    errno != EINPROGRESS) {
+		cleanup_closep(&fd);
+		fd = -1;
+	}
 	freeaddrinfo(ai);
 	return steal_fd(&fd);
 }

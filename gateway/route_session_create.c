@@ -79,11 +79,15 @@ show_created(struct session_call *c, const struct node_answer *a)
 		    json_object_get(c->node, "node"));
 		const char *container = json_string_value(
 		    json_object_get(record, "container"));
+		char vcpu[24];
 
+		(void)snprintf(vcpu, sizeof(vcpu), "%lld",
+		    json_integer_value(json_object_get(record, "vcpu")));
 		text = json_text(record);
 		store_eval_str(c->req->gw->store, STORE_session_update, on_kept,
 		    NULL, node ? node : "", c->id, "running", text, "60000",
-		    container ? container : "", NULL);
+		    container ? container : "", c->req->key->key.public_key,
+		    vcpu, NULL);
 	}
 	session_call_show_record(c, a);
 }

@@ -73,7 +73,8 @@ write_out(struct client *c)
 		buf_clear(&c->out);
 		c->written = 0;
 	}
-	if (waiting(c) > 0 ? errno != EAGAIN && errno != EINTR : c->last)
+	if (waiting(c) > 0 ? errno != EAGAIN && errno != EINTR
+			   : c->last && !c->on_taken)
 		bury(c);
 	else
 		watch(c);
@@ -220,6 +221,20 @@ read_more(struct client *c)
 		bury(c);
 }
 
+/* What a gateway has not read when it dies comes back as a reset. */
+static void
+hear_taken(struct client *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == 0)
+		c->on_taken(c->shim);
+	bury(c);
+}
+
 static void
 on_socket(uv_poll_t *poll, int status, int events)
 {
@@ -231,6 +246,8 @@ on_socket(uv_poll_t *poll, int status, int events)
 		write_out(c);
 	if (!c->dead && (events & UV_READABLE) && !c->answered)
 		read_more(c);
+	if (!c->dead && c->last && c->on_taken && waiting(c) == 0)
+		hear_taken(c);
 }
 
 static void

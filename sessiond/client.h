@@ -25,6 +25,11 @@ struct client {
 	/* When the client is gone before it was answered. */
 	void (*on_gone)(void *ctx);
 	void *gone_ctx;
+	/*
+	 * When all of the answer was read: the gateway hangs up behind it.  Not
+	 * called when it died in the middle.
+	 */
+	void (*on_taken)(struct shim *s);
 };
 
 /* Takes fd and head. */

@@ -73,7 +73,7 @@ struct shim_link {
 	json_t *record;   /* owned; NULL: it has not spoken yet */
 	char session[64]; /* that it has, or is about to get; "": warm */
 	bool dirty;       /* Redis does not know the record yet */
-	bool telling, dead;
+	bool dead;
 };
 
 struct server {
@@ -144,6 +144,17 @@ keep_warm(struct server *s)
 		return;
 	tell_master(WIRE_WARM, (uint32_t)(want - have));
 	s->asked += (unsigned)(want - have);
+}
+
+static struct shim_link *
+link_of(const struct server *s, unsigned serial)
+{
+	struct shim_link *l;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		if (l->serial == serial)
+			return l;
+	return NULL;
 }
 
 /* ---- callers ---- */
@@ -407,11 +418,51 @@ on_told(void *ctx, const redisReply *reply, const struct err *err)
 		log_debug(NULL, "a record was not taken: %s", err->msg);
 }
 
+/* Whose record was told; the link may be gone when the answer comes. */
+struct told {
+	struct server *server;
+	unsigned serial;
+};
+
+/*
+ * One that was declared lost while we were cut off from Redis: its owner was
+ * told so, and may have started another.
+ */
+static void
+end_lost(struct shim_link *l)
+{
+	const struct msg_out nothing = { .len = 0 };
+	struct err err;
+
+	log_warn(NULL, "a session that was declared lost ends|session=%s",
+	    l->session);
+	if (msg_send(l->fd, SHIM_LEAVE, &nothing, NULL, 0, &err) < 0)
+		log_err(NULL, "end a session: %s", err.msg);
+}
+
+static void
+on_record_told(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct told *told = ctx;
+	struct shim_link *l = link_of(told->server, told->serial);
+
+	free(told);
+	if (!l)
+		return;
+	if (err) {
+		log_debug(NULL, "a record was not taken: %s", err->msg);
+		l->dirty = true; /* with the next beat */
+	} else if (store_reply_int(reply, 1) == 0) {
+		end_lost(l);
+	}
+}
+
 static void
 tell_store(struct server *s, struct shim_link *l)
 {
 	auto_free char *text = NULL;
-	char keep[24];
+	struct told *told;
+	char keep[24], vcpu[24];
 
 	if (!l->dirty || !l->session[0] || !store_up(s->store))
 		return;
@@ -419,9 +470,14 @@ tell_store(struct server *s, struct shim_link *l)
 	text = json_text(l->record);
 	(void)snprintf(keep, sizeof(keep), "%ld",
 	    (s->settings->sessiond_keep_seconds + 60) * 1000);
-	store_eval_str(s->store, STORE_session_update, on_told, NULL, s->node,
-	    l->session, head_word(l->record, "state"), text, keep,
-	    head_word(l->record, "container"), NULL);
+	(void)snprintf(vcpu, sizeof(vcpu), "%lld",
+	    json_integer_value(json_object_get(l->record, "vcpu")));
+	told = xmalloc(sizeof(*told));
+	*told = (struct told){ s, l->serial };
+	store_eval_str(s->store, STORE_session_update, on_record_told, told,
+	    s->node, l->session, head_word(l->record, "state"), text, keep,
+	    head_word(l->record, "container"), head_word(l->record, "key"),
+	    vcpu, NULL);
 }
 
 static void
@@ -611,17 +667,6 @@ connect_to(const struct server *s, unsigned serial)
 	return steal_fd(&fd);
 }
 
-static bool
-knows(const struct server *s, unsigned serial)
-{
-	const struct shim_link *l;
-
-	TAILQ_FOREACH (l, &s->shims, link)
-		if (l->serial == serial)
-			return true;
-	return false;
-}
-
 /* False: it cannot be reached; the master sees to what is left of it. */
 static bool
 meet(struct server *s, unsigned serial)
@@ -629,7 +674,7 @@ meet(struct server *s, unsigned serial)
 	struct shim_link *l;
 	int fd;
 
-	if (knows(s, serial))
+	if (link_of(s, serial))
 		return true;
 	fd = connect_to(s, serial);
 	if (fd < 0) {

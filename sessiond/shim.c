@@ -32,6 +32,7 @@
 #include "msg.h"
 #include "proc.h"
 #include "session.h"
+#include "watch.h"
 #include "wire.h"
 
 enum { SETUP_MS = 20000, BACKLOG = 8 };
@@ -41,9 +42,7 @@ enum { SETUP_MS = 20000, BACKLOG = 8 };
 static void
 lose_owner(struct shim *s)
 {
-	if (s->owner_polling)
-		(void)uv_poll_stop(&s->owner_poll);
-	s->owner_polling = false;
+	watch_drop(&s->owner_poll);
 	cleanup_closep(&s->owner);
 	s->owner = -1;
 }
@@ -126,11 +125,9 @@ on_connection(uv_poll_t *poll, int status, int events)
 		return;
 	lose_owner(s);
 	s->owner = fd;
-	(void)uv_poll_init(&s->loop, &s->owner_poll, fd);
-	s->owner_poll.data = s;
-	s->owner_polling = true;
+	s->owner_poll = watch_new(&s->loop, fd, s);
 	(void)uv_poll_start(
-	    &s->owner_poll, UV_READABLE | UV_DISCONNECT, on_owner);
+	    s->owner_poll, UV_READABLE | UV_DISCONNECT, on_owner);
 	shim_tell(s);
 }
 

@@ -48,10 +48,9 @@ const char *session_state_name(enum session_state s);
 
 struct term {
 	struct shim *shim;
-	int master; /* -1: none, or closed */
-	uv_poll_t poll;
+	int master;       /* -1: none, or closed */
+	uv_poll_t *poll;  /* while there is one */
 	uv_timer_t drain; /* after its program ended: until it is quiet */
-	bool polling;
 	struct ring ring;
 	struct buf input; /* typed and not taken yet */
 	unsigned cols, rows;
@@ -116,9 +115,8 @@ struct shim {
 	uv_pipe_t *unused;
 	int listener; /* sessiond connects there */
 	uv_poll_t listener_poll;
-	int owner; /* the sessiond that is connected; -1: none */
-	uv_poll_t owner_poll;
-	bool owner_polling;
+	int owner;             /* the sessiond that is connected; -1: none */
+	uv_poll_t *owner_poll; /* while there is one */
 	struct session session;
 	struct term term;
 	uv_timer_t clock;    /* the next of its limits in time */

@@ -20,6 +20,7 @@
 #include "session.h"
 #include "shim.h"
 #include "viewer.h"
+#include "watch.h"
 
 enum {
 	PIECE = 64 << 10,
@@ -85,9 +86,7 @@ term_viewers(const struct term *t)
 static void
 close_master(struct term *t)
 {
-	if (t->polling)
-		(void)uv_poll_stop(&t->poll);
-	t->polling = false;
+	watch_drop(&t->poll);
 	cleanup_closep(&t->master);
 	t->master = -1;
 }
@@ -246,9 +245,7 @@ watch(struct term *t)
 
 	if (t->master < 0)
 		return;
-	t->poll.data = t;
-	t->polling = true;
-	(void)uv_poll_start(&t->poll, events, on_terminal);
+	(void)uv_poll_start(t->poll, events, on_terminal);
 }
 
 /* ---- size ---- */
@@ -298,13 +295,11 @@ begun(struct term *t, struct box_event *e)
 {
 	t->master = steal_fd(&e->fd);
 	t->started = true;
-	if (t->master < 0 ||
-	    uv_poll_init(&t->shim->loop, &t->poll, t->master) < 0) {
+	if (t->master < 0) {
 		log_err(NULL, "no terminal came");
-		cleanup_closep(&t->master);
-		t->master = -1;
 		return;
 	}
+	t->poll = watch_new(&t->shim->loop, t->master, t);
 	set_size(t); /* somebody may have come since it was asked for */
 	go_on(t);
 	watch(t);

@@ -539,6 +539,7 @@ on_socket(uv_poll_t *poll, int status, int events)
 		bury(v);
 		return;
 	}
+	v->away = events & UV_DISCONNECT;
 	send_queued(v);
 	if (v->dead)
 		return;
@@ -557,6 +558,10 @@ watch(struct viewer *v)
 
 	if (v->dead)
 		return;
+	if (v->paused && v->away) {
+		(void)uv_poll_stop(&v->poll); /* it would say so for ever */
+		return;
+	}
 	if (!v->paused && wslay_event_want_read(v->ws))
 		events |= UV_READABLE;
 	if (wslay_event_want_write(v->ws))

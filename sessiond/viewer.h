@@ -65,6 +65,7 @@ struct viewer {
 	bool native, readonly;
 	bool live;   /* FRAME_LIVE was sent */
 	bool paused; /* what it typed does not fit: not read */
+	bool away;   /* it says no more: seen when it is read to the end */
 	enum viewer_finish finish;
 	bool finished; /* that was said */
 	bool leaving;  /* a close frame is on its way */

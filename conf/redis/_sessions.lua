@@ -4,6 +4,8 @@ local SESSION_FINAL = { terminated = true, lost = true }
 local SESSION_KEPT = '360000' -- ms that the record of a lost one is kept
 
 local function session_key(id) return P .. 'session:' .. id end
+-- Of a key's own: nodes choose names by chance, and know nothing of each other's.
+local function container_key(pk, name) return P .. 'container:' .. pk .. ':' .. name end
 
 -- What counts against a key's limit: the vcpu of those that are not frozen.
 -- Ids of records that are gone leave the list.
@@ -27,7 +29,8 @@ local function session_over(id, pk, node, ttl)
   call('SREM', P .. 'node_sessions:' .. node, id)
   call('PEXPIRE', k, ttl)
   if container and container ~= '' then
-    call('PEXPIRE', P .. 'container:' .. container, ttl)
+    local name = container_key(pk, container)
+    if call('GET', name) == id then call('PEXPIRE', name, ttl) end
   end
 end
 

@@ -6,7 +6,7 @@ local pk, name = ARGV[1], ARGV[2]
 local id = name
 local f = call('HMGET', session_key(id), 'pk', 'state', 'record', 'node')
 if not f[1] then
-  id = call('GET', P .. 'container:' .. name)
+  id = call('GET', container_key(pk, name))
   if not id then return {} end
   f = call('HMGET', session_key(id), 'pk', 'state', 'record', 'node')
 end
