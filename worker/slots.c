@@ -406,17 +406,20 @@ slots_give_up(struct worker *w)
 	}
 }
 
-/* More than is needed is let go, half of it at a time. */
+/*
+ * More than is needed is let go: of a kind half of it at a time, of plain ones
+ * what was asked for by tasks that then ended without.
+ */
 void
 slots_look(struct worker *w)
 {
 	struct shelf *sh;
 
 	LIST_FOREACH (sh, &w->shelves, link) {
+		size_t most = spare(w, sh) * (is_plain(sh) ? 1 : 2);
+
 		sh->peak -= (sh->peak - sh->busy) / 2;
-		if (is_plain(sh))
-			continue;
-		for (size_t n = spare(w, sh); sh->n_ready > 2 * n;)
+		while (sh->n_ready > most)
 			slot_end(TAILQ_LAST(&sh->ready, slot_queue));
 	}
 	slots_ask(w);

@@ -50,9 +50,11 @@ class BothWays(Farm):
         return found
 
     def both(self, name, code, **options):
-        """The result, which is the same both ways."""
+        """The result, which is the same both ways; addresses, as in the trace of an abort, are random."""
         runs = [{k: r.get(k) for k in KEPT} for r in (self.ahead(name, code, **options),
                                                      self.run(f"fresh-{name}", code, **options))]
+        for r in runs:
+            r["stderr"] = re.sub(r"\b0x[0-9a-f]{6,}", "0x", r["stderr"])
         assert runs[0] == runs[1]
         return runs[0]
 
@@ -126,7 +128,7 @@ JAVASCRIPT = {
     "the pool": "const fs = require('fs'), c = require('crypto'), z = require('zlib'); Promise.all([fs.promises.readFile(__filename, 'utf8'), new Promise(r => c.pbkdf2('a', 'b', 1000, 8, 'sha256', (e, k) => r(k.toString('hex')))), new Promise(r => z.gzip('x', (e, b) => r(z.gunzipSync(b).toString()))), require('dns').promises.lookup('localhost')]).then(console.log)",
     "programs": "const c = require('child_process'); console.log(c.execFileSync(process.execPath, ['-p', 'process.argv.length + process.env.HOME']).toString(), c.spawnSync('sh', ['-c', 'echo out; echo err >&2; exit 3']).status); c.exec('cat', (e, o) => console.log(e, o)).stdin.end('in')",
     "a fork": "const c = require('child_process'); if (process.send) { process.on('message', m => { process.send(m + 1); process.disconnect() }) } else { const p = c.fork(__filename); p.on('message', m => console.log(m)); p.on('exit', n => console.log(n)); p.send(41) }",
-    "a server": "const http = require('http'); const s = http.createServer((q, r) => r.end('hi ' + q.url)).listen(0, '127.0.0.1', () => http.get({port: s.address().port, path: '/x'}, r => { r.on('data', d => console.log(d.toString())); r.on('end', () => s.close()) }))",
+    "a server": "const http = require('http'); const s = http.createServer((q, r) => r.end('hi ' + q.url)).listen(0, '127.0.0.1', () => http.get({host: '127.0.0.1', port: s.address().port, path: '/x'}, r => { r.on('data', d => console.log(d.toString())); r.on('end', () => s.close()) }))",
     "numbers": "console.log(crypto.createHash('sha256').update('a').digest('hex'), 0.1 + 0.2, 2n ** 99n, (1e21).toLocaleString(), 'é'.normalize('NFD').length, [3, 1, 2].toSorted(), structuredClone(new Map([[1, {a: 2}]])), new Intl.NumberFormat('de').format(1234.5))",
     "a file of its own": "const fs = require('fs'); fs.writeFileSync('x', 'y'); const s = fs.statSync('x'); console.log(fs.readdirSync('.'), s.uid, s.mode.toString(8), fs.readFileSync(__filename, 'utf8')); const m = fs.statSync(__filename); console.log(m.size, m.nlink, m.mode.toString(8), Date.now() - m.mtimeMs < 60000, fs.realpathSync('main.js'))",
     "WebAssembly": "WebAssembly.instantiate(Buffer.from('0061736d0100000001070160027f7f017f030201000707010361646400000a09010700200020016a0b', 'hex')).then(m => console.log(m.instance.exports.add(40, 2)))",

@@ -746,7 +746,7 @@ def test_limits_are_429_with_retry_after(farm):
     assert r.status_code == 429 and r.json()["error"] == "concurrency_limit_reached"
     assert r.json()["active_executions"] == 1 and r.json()["concurrency_limit"] == 1 and int(r.headers["Retry-After"]) >= 1
     assert farm.keys() == before
-    assert farm.call("DELETE", "/jobs/" + first.json()["id"], keys=keys).headers["X-RateLimit-Limit"] == "60"
+    assert farm.call("DELETE", "/jobs/" + first.json()["id"], keys=keys).status_code == 200
     second = farm.post("/execute/async", code(), keys=keys)
     assert second.status_code == 200
     farm.call("DELETE", "/jobs/" + second.json()["id"], keys=keys)
