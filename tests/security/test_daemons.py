@@ -17,6 +17,7 @@ import sys
 import time
 
 import pytest
+import requests
 from attack import ROOT, input_file, probe, run_all
 from farm import BUILD, SECRET, Farm, wait_for
 
@@ -32,7 +33,7 @@ UID_BASE = 1879048192
 SANITIZED = b"__asan_init" in (BUILD / "unfarm-gateway").read_bytes() or b"__tsan_init" in (BUILD / "unfarm-gateway").read_bytes()
 OWN = 0 if SANITIZED else 1
 FILTERS = {"gateway_parent": OWN, "gateway": 2 * OWN, "scheduler": OWN, "master": 1, "worker": 1 + OWN, "caching_worker": 1 + OWN,
-           "nest": 1 + 1, "init": 1 + 1 + 1}
+           "session_master": 1, "session_server": 1 + OWN, "shim": 1 + OWN, "nest": 1 + 1, "init": 1 + 1 + 1}
 
 
 def mask(names):
@@ -44,7 +45,31 @@ def status(pid):
     return {name: value.strip() for name, _, value in (row.partition(":") for row in rows)}
 
 
+@pytest.fixture(scope="module")
+def sessions():
+    """One session that was begun, and some sandboxes for the next."""
+    with Farm(daemons=("scheduler", "sessiond", "gateway"), languages=["bash"]) as started:
+        def begun():
+            with contextlib.suppress(requests.ConnectionError):
+                return started.post("/sessions", {"shell": "bash"}).status_code == 200
+
+        wait_for("a session", begun)
+        yield started
+
+
+def children(pid):
+    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def pids(farm):
+    if "sessiond" in farm.procs:
+        master = farm.procs["sessiond"].pid
+        servers = [p for p in children(master) if b"--child" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()]
+        # A shim that makes its sandbox has not given up its rights yet: it has no socket.
+        ready = len(list((farm.dir / "run/sessions").iterdir()))
+        shims = [p for p in children(master) if p not in servers and int(status(p)["Uid"].split()[0]) != 0]
+        assert ready >= len(shims) > 0
+        return {"session_master": [master], "session_server": servers, "shim": shims}
     return {"gateway_parent": [farm.procs["gateway"].pid], "gateway": farm.gateways(), "scheduler": [farm.procs["scheduler"].pid],
             "master": [farm.procs["worker"].pid], "worker": farm.workers(), "caching_worker": farm.workers()}
 
@@ -64,13 +89,20 @@ def is_held(pid):
 
 
 # Which of the two lists a worker has is in the trace of its start, below; the rest of its rows is the same.
-ACCOUNTS = {"gateway_parent": "unfarm-gw", "gateway": "unfarm-gw", "scheduler": "unfarm-sched", "master": "root", "worker": "unfarm-wk", "caching_worker": "unfarm-wk"}
+ACCOUNTS = {"gateway_parent": "unfarm-gw", "gateway": "unfarm-gw", "scheduler": "unfarm-sched", "master": "root", "worker": "unfarm-wk", "caching_worker": "unfarm-wk",
+            "session_master": "root", "session_server": "unfarm-sd", "shim": "unfarm-sd"}
+
+
+@pytest.fixture
+def home(request):
+    """Of a process of the table: the farm that has it."""
+    return request.getfixturevalue("sessions" if request.node.callspec.params["name"] in ("session_master", "session_server", "shim") else "farm")
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_daemon_has_the_rights_of_the_table(farm, name):
+def test_a_daemon_has_the_rights_of_the_table(home, name):
     assert set(TABLE) == set(ACCOUNTS)
-    found = pids(farm)[name]
+    found = pids(home)[name]
     assert found
     for pid in found:
         s = status(pid)
@@ -82,7 +114,7 @@ def test_a_daemon_has_the_rights_of_the_table(farm, name):
         assert (s["Seccomp"], int(s["Seccomp_filters"])) == ("2" if FILTERS[name] else "0", FILTERS[name])
         limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
         assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
-        if name != "master":
+        if not name.endswith("master"):
             assert uid != 0 and s["Groups"].split() in ([], [str(pwd.getpwnam(ACCOUNTS[name]).pw_gid)])
 
 
@@ -94,11 +126,11 @@ def test_a_nest_is_behind_filters_too(farm):
     assert ready and {int(s["Seccomp_filters"]) for s in found} <= {1, FILTERS["nest"]}  # 1: it is being set up
 
 
-@pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker"])
-def test_no_daemon_could_get_more_rights(farm, name):
+@pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker", "session_master", "session_server", "shim"])
+def test_no_daemon_could_get_more_rights(home, name):
     """The bounding set; a worker's is what its master left."""
-    limit = mask(TABLE["master" if name == "worker" else name])
-    for pid in pids(farm)[name]:
+    limit = mask(TABLE["master" if name in ("worker", "session_server", "shim") else name])
+    for pid in pids(home)[name]:
         assert int(status(pid)["CapBnd"], 16) & ~limit == 0
 
 
@@ -369,8 +401,8 @@ def looks_into(name, pid):
     return ast.literal_eval(out.stdout)
 
 
-@pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker"])
-def test_nobody_of_the_same_account_looks_into_a_daemon(farm, name):
+@pytest.mark.parametrize("name", ["gateway", "scheduler", "master", "worker", "session_master", "session_server", "shim"])
+def test_nobody_of_the_same_account_looks_into_a_daemon(home, name):
     """A gateway that was taken over reads no keys out of its neighbour."""
     plain = subprocess.Popen(like(name, "sleep", "60"))
     try:
@@ -379,10 +411,10 @@ def test_nobody_of_the_same_account_looks_into_a_daemon(farm, name):
     finally:
         plain.kill()
         plain.wait()
-    for pid in pids(farm)[name]:
+    for pid in pids(home)[name]:
         assert pathlib.Path(f"/proc/{pid}/mem").stat().st_uid == pathlib.Path(f"/proc/{pid}/environ").stat().st_uid == 0
         found = looks_into(name, pid)
-        if name == "master":  # who may make mounts may read these of everybody
+        if name.endswith("master"):  # who may make mounts may read these of everybody
             found = {k: v for k, v in found.items() if k not in ("maps", "environ", "auxv", "syscall", "io")}
         assert "mem" in found and {k: v for k, v in found.items() if v not in (errno.EACCES, errno.EPERM)} == {}
 
