@@ -492,9 +492,11 @@ turn(struct attached *t)
 	else if (!t->ws && !is_done(&t->term) &&
 		 clock_mono_ms() >= t->next_ms && !t->over) {
 		connect_line(t);
-		/* So does what came with the handshake's answer. */
-		if (t->ws)
+		/* Nor does what came with the handshake's answer. */
+		if (t->ws) {
 			use_line(t);
+			send_all(t);
+		}
 	}
 }
 
