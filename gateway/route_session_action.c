@@ -4,6 +4,7 @@
  */
 #include "routes.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,7 @@ handle_freeze(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = show_frozen;
+	(void)snprintf(c->wish, sizeof(c->wish), "freeze");
 	return go(c);
 }
 
@@ -95,6 +97,7 @@ handle_unfreeze(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = show_thawed;
+	(void)snprintf(c->wish, sizeof(c->wish), "thaw");
 	return go(c);
 }
 
@@ -114,6 +117,7 @@ handle_boost(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	json_set_int(c->head, "vcpu", vcpu);
+	(void)snprintf(c->wish, sizeof(c->wish), "%lld", vcpu);
 	return go(c);
 }
 
@@ -140,6 +144,7 @@ handle_execute(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = session_call_show_as_is;
+	(void)snprintf(c->wish, sizeof(c->wish), "thaw");
 	return go(c);
 }
 

@@ -187,6 +187,17 @@ found(struct session_call *c)
 
 /* ---- who it is ---- */
 
+/* Who only looks lets nothing go on. */
+static void
+find(struct attach *a, const char *key)
+{
+	struct session_call *c = &a->call;
+
+	if (!json_is_true(json_object_get(c->head, "readonly")))
+		(void)snprintf(c->wish, sizeof(c->wish), "thaw");
+	session_call_find(c, key);
+}
+
 static void
 on_owner(void *ctx, const redisReply *r, const struct err *err)
 {
@@ -200,7 +211,7 @@ on_owner(void *ctx, const redisReply *r, const struct err *err)
 		(void)err_set(&why, ERR_NOT_FOUND, 0, "Session not found");
 		respond_err(a->call.req, &why);
 	} else {
-		session_call_find(&a->call, key);
+		find(a, key);
 	}
 }
 
@@ -222,7 +233,7 @@ on_ticket(void *ctx, const redisReply *r, const struct err *err)
 	}
 	if (strcmp(role, "ro") == 0)
 		json_set_bool(a->call.head, "readonly", true);
-	session_call_find(&a->call, key);
+	find(a, key);
 }
 
 static void
@@ -238,7 +249,7 @@ identify(struct attach *a)
 	char hash[SECRET_SIG_LEN + 1];
 
 	if (req->key) {
-		session_call_find(&a->call, req->key->key.public_key);
+		find(a, req->key->key.public_key);
 	} else if (*a->ticket) {
 		hash_of(a->ticket, hash);
 		store_command(req->gw->store, on_ticket, a,

@@ -159,11 +159,36 @@ parse_text(const redisReply *r)
 	return *text ? json_parse(text, strlen(text), &err) : NULL;
 }
 
+void
+session_call_busy(
+    struct request *req, const char *what, long long has, long long may)
+{
+	json_auto_t *body = NULL;
+	struct err err;
+
+	if (strcmp(what, "frozen") == 0)
+		(void)err_set(&err, ERR_BUSY, 0,
+		    "the key has %lld frozen sessions, and may have %lld: end "
+		    "one",
+		    has, may);
+	else
+		(void)err_set(&err, ERR_BUSY, 0,
+		    "the key has sessions of %lld vcpu that are not frozen, "
+		    "and may have %lld: end or freeze one",
+		    has, may);
+	body = respond_err_body(&err);
+	json_set_int(body, "active", has);
+	json_set_int(body, "limit", may);
+	respond_header(req, "Retry-After", "5");
+	respond_json(req, 429, body);
+}
+
 static void
 on_found(void *ctx, const redisReply *r, const struct err *err)
 {
 	struct session_call *c = ctx;
 	const char *id = store_reply_str(store_reply_at(r, 0), "");
+	const char *refusal = store_reply_str(store_reply_at(r, 4), "");
 
 	if (err) {
 		respond_err(c->req, err);
@@ -171,6 +196,12 @@ on_found(void *ctx, const redisReply *r, const struct err *err)
 	}
 	if (!*id) {
 		refuse(c, ERR_NOT_FOUND, "Session not found");
+		return;
+	}
+	if (*refusal) {
+		session_call_busy(c->req, refusal,
+		    store_reply_int(store_reply_at(r, 5), 0),
+		    store_reply_int(store_reply_at(r, 6), 0));
 		return;
 	}
 	(void)snprintf(c->id, sizeof(c->id), "%s", id);
@@ -187,6 +218,11 @@ on_found(void *ctx, const redisReply *r, const struct err *err)
 void
 session_call_find(struct session_call *c, const char *key)
 {
-	store_eval_str(c->req->gw->store, STORE_session_find, on_found, c, key,
-	    c->id, NULL);
+	const struct gateway *gw = c->req->gw;
+	char frozen[24];
+
+	(void)snprintf(
+	    frozen, sizeof(frozen), "%ld", gw->set.gateway_frozen_sessions);
+	store_eval_str(gw->store, STORE_session_find, on_found, c, key, c->id,
+	    c->wish, frozen, NULL);
 }

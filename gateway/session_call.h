@@ -14,6 +14,7 @@ struct session_call {
 	struct request *req;
 	char id[64];    /* its id, once it was found */
 	char state[24]; /* what Redis says */
+	char wish[8];   /* what for: session_find.lua looks at the limits */
 	json_t *record; /* owned: what its shim said last; NULL: nothing yet */
 	json_t *node;   /* owned: how to reach its node; NULL: it is away */
 	json_t *head;   /* owned: of the call */
@@ -38,6 +39,9 @@ session_call_new(struct request *req, const char *name, struct err *err);
 void session_call_init(
     struct session_call *c, struct request *req, const char *name);
 void session_call_find(struct session_call *c, const char *key);
+/* 429: the key has as much as it may have; what: "vcpu" or "frozen". */
+void session_call_busy(
+    struct request *req, const char *what, long long has, long long may);
 /* To the shim; the request's body goes with it when whole is set. */
 void session_call_ask(struct session_call *c, bool whole);
 

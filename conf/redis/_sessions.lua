@@ -7,19 +7,21 @@ local function session_key(id) return P .. 'session:' .. id end
 -- Of a key's own: nodes choose names by chance, and know nothing of each other's.
 local function container_key(pk, name) return P .. 'container:' .. pk .. ':' .. name end
 
--- What counts against a key's limit: the vcpu of those that are not frozen.
--- Ids of records that are gone leave the list.
+-- What counts against a key's limit: the vcpu of those that are not frozen; and
+-- how many are.  Ids of records that are gone leave the list.
 local function session_load(pk)
-  local sum = 0
+  local sum, frozen = 0, 0
   for _, id in ipairs(call('ZRANGE', P .. 'sessions:' .. pk, '0', '-1')) do
     local f = call('HMGET', session_key(id), 'state', 'vcpu')
     if not f[1] then
       call('ZREM', P .. 'sessions:' .. pk, id)
-    elseif f[1] ~= 'frozen' and not SESSION_FINAL[f[1]] then
+    elseif f[1] == 'frozen' then
+      frozen = frozen + 1
+    elseif not SESSION_FINAL[f[1]] then
       sum = sum + tonumber(f[2] or 1)
     end
   end
-  return sum
+  return sum, frozen
 end
 
 local function session_over(id, pk, node, ttl)

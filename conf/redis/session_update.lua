@@ -13,10 +13,10 @@ if f[1] and f[1] ~= node or f[2] == 'lost' then return 0 end
 if f[2] == 'terminated' then return 1 end
 if not f[1] then
   local now = int(now_ms())
-  call('HSET', k, 'pk', pk, 'node', node, 'vcpu', vcpu, 'created', now)
+  call('HSET', k, 'pk', pk, 'node', node, 'created', now)
   call('ZADD', P .. 'sessions:' .. pk, now, id)
 end
-call('HSET', k, 'state', state, 'record', record, 'container', container)
+call('HSET', k, 'state', state, 'record', record, 'container', container, 'vcpu', vcpu)
 call('PERSIST', k)
 -- Of two with the same name the older one has it, until it is over.
 if container ~= '' then call('SET', container_key(pk, container), id, 'NX') end

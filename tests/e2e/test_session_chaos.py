@@ -140,7 +140,7 @@ def kill_something(farm, dice):
 
 def test_nothing_is_lost_while_all_of_it_dies():
     dice = random.Random(7)
-    conf = {"sessiond": {"sessions": SESSIONS + 20, "warm": 4, "keep_seconds": 1}, "gateway": {"processes": 2}, "farm": {"log_level": "warning"}}
+    conf = {"sessiond": {"sessions": SESSIONS + 20, "warm": 4, "keep_seconds": 1}, "gateway": {"processes": 2, "frozen_sessions": SESSIONS}, "farm": {"log_level": "warning"}}
     with Farm(conf=conf, daemons=("scheduler", "sessiond", "gateway")) as farm:
         wait_for("a node for sessions", lambda: farm.redis("HLEN", "{unfarm}:room") == "1")
         players, errors, over = [], [], threading.Event()

@@ -17,7 +17,8 @@ import pytest
 from farm import Farm, wait_for
 from terminal import STATE, Gone, Native, Refused, Terminal
 
-CONF = {"sessiond": {"grace_seconds": 1, "keep_seconds": 20, "warm": 2}}
+FROZEN_MAX = 3
+CONF = {"sessiond": {"grace_seconds": 1, "keep_seconds": 20, "warm": 2}, "gateway": {"frozen_sessions": FROZEN_MAX}}
 
 
 @pytest.fixture(scope="module")
@@ -526,7 +527,35 @@ def test_a_key_may_have_so_many(farm):
     first = made[0].json()["id"]
     assert farm.post(f"/sessions/{first}/freeze", {}, key=key).status_code == 200
     more = wait_for("room for another", lambda: next((a for a in [farm.post("/sessions", {}, key=key)] if a.status_code == 200), None))
-    for s in (first, made[1].json()["id"], more.json()["id"]):
+    third = more.json()["id"]
+    # What is asked for again, or more of, counts as if it were new.
+    for method, path, body in (("POST", f"{first}/unfreeze", {}), ("POST", f"{first}/execute", {"command": "true"}),
+                               ("POST", f"{third}/boost", {"vcpu": 2}), ("PATCH", third, {"vcpu": 2})):
+        no = farm.call(method, f"/sessions/{path}", body, key=key)
+        assert (no.status_code, no.json()["active"], no.json()["limit"]) == (429, 2, 2), path
+    with pytest.raises(Refused) as e:
+        Terminal(farm, first)
+    assert e.value.status == 429
+    assert farm.delete(f"/sessions/{third}", key=key).status_code == 200
+    assert farm.post(f"/sessions/{made[1].json()['id']}/boost", {"vcpu": 2}, key=key).json()["vcpu"] == 2
+    assert farm.post(f"/sessions/{first}/unfreeze", {}, key=key).status_code == 429
+    assert farm.post(f"/sessions/{made[1].json()['id']}/unboost", {}, key=key).json()["vcpu"] == 1
+    wait_for("room again", lambda: farm.post(f"/sessions/{first}/unfreeze", {}, key=key).status_code == 200)
+    for s in (first, made[1].json()["id"]):
+        assert farm.delete(f"/sessions/{s}", key=key).status_code == 200
+
+
+def test_a_key_may_have_so_many_frozen(farm):
+    key = farm.new_key(concurrency=1)
+    kept = []
+    for _ in range(FROZEN_MAX):
+        made = wait_for("room for another", lambda: next((a for a in [farm.post("/sessions", {}, key=key)] if a.status_code == 200), None))
+        kept.append(made.json()["id"])
+        assert farm.post(f"/sessions/{kept[-1]}/freeze", {}, key=key).status_code == 200
+    made = farm.post("/sessions", {}, key=key).json()["id"]
+    no = farm.post(f"/sessions/{made}/freeze", {}, key=key)
+    assert (no.status_code, no.json()["active"], no.json()["limit"]) == (429, FROZEN_MAX, FROZEN_MAX)
+    for s in (*kept, made):
         assert farm.delete(f"/sessions/{s}", key=key).status_code == 200
 
 
