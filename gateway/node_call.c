@@ -23,9 +23,11 @@
 enum {
 	CONNECT_MS = 3000,   /* to the challenge */
 	ANSWER_MS = 3700000, /* the longest command call, and more */
+	QUICK_MS = 30000,
 	HEAD_MAX = 256,
 	OUT_MAX = 96 << 20,
 	IN_MAX = 256 << 20,
+	ANSWERS_MAX = 2 * IN_MAX, /* of all calls together */
 	PIECE = 64 << 10,
 };
 
@@ -47,6 +49,7 @@ struct node_call {
 	struct buf out;
 	size_t written;
 	struct buf in;
+	size_t counted;  /* of it, in the gateway's answer_bytes */
 	size_t expected; /* bytes of the answer's body; SIZE_MAX: no length */
 	int status;
 	char type[64];
@@ -61,6 +64,7 @@ on_closed(uv_handle_t *h)
 	if (--c->handles > 0)
 		return;
 	cleanup_closep(&c->fd);
+	c->gw->answer_bytes -= c->counted;
 	buf_done(&c->out);
 	buf_done(&c->in);
 	free(c->head);
@@ -194,7 +198,8 @@ ask(struct node_call *c)
 	}
 	buf_clear(&c->in);
 	c->phase = PHASE_ASKED;
-	(void)uv_timer_start(&c->timer, c->timer.timer_cb, ANSWER_MS, 0);
+	(void)uv_timer_start(&c->timer, c->timer.timer_cb,
+	    c->hooks.quick ? QUICK_MS : ANSWER_MS, 0);
 }
 
 static void
@@ -210,6 +215,16 @@ understand(struct node_call *c)
 
 static void watch(struct node_call *c);
 
+static bool
+keep(struct node_call *c, const char *p, size_t n)
+{
+	if (c->gw->answer_bytes + n > ANSWERS_MAX || buf_add(&c->in, p, n) < 0)
+		return false;
+	c->counted += n;
+	c->gw->answer_bytes += n;
+	return true;
+}
+
 static void
 read_some(struct node_call *c)
 {
@@ -223,8 +238,8 @@ read_some(struct node_call *c)
 		return;
 	if (n <= 0)
 		fail(c, "closed the connection");
-	else if (buf_add(&c->in, piece, (size_t)n) < 0)
-		fail(c, "answers more than there is room for");
+	else if (!keep(c, piece, (size_t)n))
+		fail(c, "answers more than there is room for right now");
 	else
 		understand(c);
 }

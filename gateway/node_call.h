@@ -7,6 +7,7 @@
  * hangs up is noticed by what the answer is written to.
  */
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "err.h"
@@ -23,6 +24,7 @@ struct node_answer {
 
 struct node_hooks {
 	void *ctx;
+	bool quick; /* it needs no time: without an answer something is wrong */
 	/*
 	 * The answer, complete, or err.  One without a length comes at its
 	 * head: then the caller takes the connection (node_call_take()), or the

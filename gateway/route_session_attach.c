@@ -165,7 +165,7 @@ refuse(struct attach *a)
 static void
 found(struct session_call *c)
 {
-	const struct node_hooks hooks = { c, on_answer };
+	const struct node_hooks hooks = { c, true, on_answer };
 	struct attach *a = (struct attach *)c;
 	struct err err;
 
