@@ -53,7 +53,8 @@ struct kept {
 	int range; /* -1: not known */
 	pid_t pid; /* 0: of an earlier master, or dead */
 	int ready; /* pipe: says that it is ready, or why not; -1: it did */
-	bool dead; /* its group is to be cleared */
+	bool dead; /* its group is to be cleared, and it forgotten */
+	bool over; /* its group is to be cleared */
 	int status;
 };
 
@@ -269,8 +270,9 @@ clear_dead(struct master *m)
 
 	for (k = TAILQ_FIRST(&m->shims); k; k = next) {
 		next = TAILQ_NEXT(k, link);
-		if (k->dead && !clear(m, k))
-			left = true;
+		if (k->over && !k->dead)
+			k->over = !sandbox_host_clear(m->host, k->serial);
+		left |= k->dead ? !clear(m, k) : k->over;
 	}
 	return left;
 }
@@ -344,6 +346,15 @@ on_kill(struct master *m, unsigned serial)
 }
 
 static void
+on_over(struct master *m, unsigned serial)
+{
+	struct kept *k = find(m, serial);
+
+	if (k)
+		k->over = true;
+}
+
+static void
 hear_server(struct master *m)
 {
 	static struct msg packet; /* for one after the other */
@@ -362,6 +373,8 @@ hear_server(struct master *m)
 			start_shim(m);
 	else if (msg_in_done(&in) && packet.hdr.type == WIRE_KILL)
 		on_kill(m, n);
+	else if (msg_in_done(&in) && packet.hdr.type == WIRE_OVER)
+		on_over(m, n);
 	msg_close_fds(&packet);
 }
 

@@ -73,6 +73,7 @@ struct shim_link {
 	json_t *record;   /* owned; NULL: it has not spoken yet */
 	char session[64]; /* that it has, or is about to get; "": warm */
 	bool dirty;       /* Redis does not know the record yet */
+	bool over;        /* its session is, and the master was told */
 	bool dead;
 };
 
@@ -622,6 +623,11 @@ take_record(struct shim_link *l, const char *text)
 		(void)snprintf(l->session, sizeof(l->session), "%s", id);
 	l->dirty = true;
 	tell_store(l->server, l);
+	/* Its init went with its socket, unless it lies. */
+	if (!l->over && strcmp(head_word(record, "state"), "terminated") == 0) {
+		l->over = true;
+		tell_master(WIRE_OVER, l->serial);
+	}
 	if (is_warm(l))
 		serve_waiting(l->server);
 }

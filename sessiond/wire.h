@@ -21,6 +21,11 @@ enum wire_type {
 	WIRE_FAILED,
 	/* server -> master: u32 serial; kill it with all that it holds */
 	WIRE_KILL,
+	/*
+	 * server -> master: u32 serial; its session is over: what is still in
+	 * its sandbox is killed, the shim is not
+	 */
+	WIRE_OVER,
 	/* server -> shim: str head (JSON); fd: the connection of a gateway */
 	SHIM_CLIENT = 32,
 	/* shim -> server: str record (JSON), when connected and when it changes
