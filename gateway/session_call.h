@@ -15,7 +15,7 @@ struct session_call {
 	char id[64];    /* its id, once it was found */
 	char state[24]; /* what Redis says */
 	bool quick;     /* the shim answers at once */
-	char wish[8];   /* what for: session_find.lua looks at the limits */
+	char wish[24];  /* what for: session_find.lua looks at the limits */
 	json_t *record; /* owned: what its shim said last; NULL: nothing yet */
 	json_t *node;   /* owned: how to reach its node; NULL: it is away */
 	json_t *head;   /* owned: of the call */
