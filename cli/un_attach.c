@@ -106,12 +106,19 @@ drop(struct attached *t)
 }
 
 static void
+on_heard(void *ctx)
+{
+	struct attached *t = ctx;
+
+	t->heard_ms = clock_mono_ms();
+}
+
+static void
 on_message(void *ctx, const uint8_t *p, size_t n)
 {
 	struct attached *t = ctx;
 	struct err err;
 
-	t->heard_ms = clock_mono_ms();
 	/* The session says it again on another line. */
 	if (!t->broken && un_term_take(&t->term, p, n, &err) < 0)
 		t->broken = true;
@@ -177,7 +184,8 @@ failed(struct attached *t, long status, const struct err *err)
 static void
 connect_line(struct attached *t)
 {
-	const struct un_ws_hooks hooks = { t, on_message, is_full };
+	const struct un_ws_hooks hooks = { t, on_heard, on_message,
+		is_full };
 	char path[PATH_SIZE];
 	long status = 0;
 	struct err err;

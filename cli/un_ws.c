@@ -113,6 +113,7 @@ on_message(wslay_event_context_ptr c,
 	struct un_ws *ws = ctx;
 
 	(void)c;
+	ws->hooks.on_heard(ws->hooks.ctx);
 	if (m->opcode == WSLAY_BINARY_FRAME)
 		ws->hooks.on_message(ws->hooks.ctx, m->msg, m->msg_length);
 	else if (m->opcode == WSLAY_CONNECTION_CLOSE)
