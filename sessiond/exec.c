@@ -37,8 +37,9 @@ struct exec {
 	struct client *client; /* NULL: gone, or we asked ourselves */
 	void (*done)(struct shim *s, int exit_code);
 	uint32_t id;
-	int pipes[STREAMS]; /* -1: at its end */
+	int pipes[STREAMS]; /* -1: none was made */
 	uv_poll_t polls[STREAMS];
+	bool at_end[STREAMS];
 	struct buf text[STREAMS];
 	bool truncated[STREAMS];
 	uv_timer_t timer;
@@ -51,6 +52,10 @@ struct exec {
 
 static const char *const stream_names[STREAMS] = { "stdout", "stderr" };
 
+/*
+ * Not before: closing a handle takes the number of its descriptor out of epoll,
+ * whoever has that number by then.
+ */
 static void
 on_closed(uv_handle_t *h)
 {
@@ -165,7 +170,7 @@ maybe_finish(struct exec *x)
 {
 	if (!x->ended)
 		return;
-	if (x->pipes[OUT] < 0 && x->pipes[ERR] < 0)
+	if (x->at_end[OUT] && x->at_end[ERR])
 		finish(x);
 	else
 		(void)uv_timer_start(&x->timer, on_quiet, QUIET_MS, 0);
@@ -207,10 +212,9 @@ on_pipe(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (n > 0) {
 		take_output(x, k, piece, (size_t)n);
-	} else if (n == 0 || errno != EAGAIN) {
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		(void)uv_poll_stop(poll);
-		cleanup_closep(&x->pipes[k]);
-		x->pipes[k] = -1;
+		x->at_end[k] = true;
 	}
 	maybe_finish(x);
 }
