@@ -99,7 +99,6 @@ begin(struct client *c, int status, const char *type, const char *length)
 	    head, sizeof(head), "%d %s %s\n", status, length, type);
 
 	c->answered = true;
-	c->on_gone = NULL;
 	say(c, head, (size_t)n);
 }
 
@@ -109,6 +108,7 @@ client_bytes(
 {
 	char length[24];
 
+	c->on_gone = NULL;
 	(void)snprintf(length, sizeof(length), "%zu", n);
 	begin(c, status, type, length);
 	say(c, p, n);
@@ -156,6 +156,7 @@ client_piece(struct client *c, const char *p, size_t n)
 void
 client_end(struct client *c)
 {
+	c->on_gone = NULL;
 	c->last = true;
 	if (!c->dead)
 		write_out(c);
@@ -248,6 +249,9 @@ on_socket(uv_poll_t *poll, int status, int events)
 		read_more(c);
 	if (!c->dead && c->last && c->on_taken && waiting(c) == 0)
 		hear_taken(c);
+	/* Gateways close both ways or none: it would be told for ever. */
+	else if (!c->dead && c->answered && (events & UV_DISCONNECT))
+		bury(c);
 }
 
 static void

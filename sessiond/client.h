@@ -22,7 +22,7 @@ struct client {
 	size_t written; /* of it */
 	bool answered, last, dead, called;
 	unsigned handles;
-	/* When the client is gone before it was answered. */
+	/* When the client is gone before all of the answer was said. */
 	void (*on_gone)(void *ctx);
 	void *gone_ctx;
 	/*

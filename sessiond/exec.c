@@ -133,7 +133,8 @@ answer(struct exec *x)
 	out_close(&o, '}');
 	if (x->streams) {
 		send_event(x, "exit", &o);
-		client_end(x->client);
+		if (x->client)
+			client_end(x->client);
 		out_done(&o);
 		return;
 	}
@@ -465,10 +466,8 @@ started(struct exec *x)
 {
 	x->started = true;
 	(void)uv_timer_start(&x->timer, on_limit, (uint64_t)x->limit_ms, 0);
-	if (x->client && x->streams) {
+	if (x->client && x->streams)
 		client_stream(x->client, "text/event-stream");
-		x->client->on_gone = on_client_gone;
-	}
 }
 
 static void
@@ -507,11 +506,29 @@ exec_any(const struct shim *s)
 	return !TAILQ_EMPTY(&s->execs);
 }
 
+/* The session ended before it did. */
+static void
+forsake(struct exec *x)
+{
+	struct client *c = steal_ptr(&x->client);
+	struct err err;
+
+	bury(x);
+	if (!c)
+		return;
+	if (c->answered) {
+		client_end(c);
+		return;
+	}
+	(void)err_set(&err, ERR_NOT_FOUND, 0, "Session ended");
+	client_err(c, &err);
+}
+
 void
 exec_free_all(struct shim *s)
 {
 	struct exec *x;
 
 	while ((x = TAILQ_FIRST(&s->execs)) != NULL)
-		bury(x);
+		forsake(x);
 }
