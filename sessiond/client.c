@@ -43,7 +43,7 @@ bury(struct client *c)
 	c->dead = true;
 	TAILQ_REMOVE(&c->shim->clients, c, link);
 	if (c->on_gone)
-		c->on_gone(c->gone_ctx);
+		c->on_gone(c->ctx);
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 }
 
@@ -78,6 +78,8 @@ write_out(struct client *c)
 		bury(c);
 	else
 		watch(c);
+	if (c->on_room && !c->dead && !client_is_full(c))
+		c->on_room(c->ctx);
 }
 
 static void
@@ -108,7 +110,7 @@ client_bytes(
 {
 	char length[24];
 
-	c->on_gone = NULL;
+	c->on_gone = c->on_room = NULL;
 	(void)snprintf(length, sizeof(length), "%zu", n);
 	begin(c, status, type, length);
 	say(c, p, n);
@@ -156,7 +158,7 @@ client_piece(struct client *c, const char *p, size_t n)
 void
 client_end(struct client *c)
 {
-	c->on_gone = NULL;
+	c->on_gone = c->on_room = NULL;
 	c->last = true;
 	if (!c->dead)
 		write_out(c);

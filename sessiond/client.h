@@ -24,7 +24,9 @@ struct client {
 	unsigned handles;
 	/* When the client is gone before all of the answer was said. */
 	void (*on_gone)(void *ctx);
-	void *gone_ctx;
+	/* What waited was written: it is not full any more.  Or NULL. */
+	void (*on_room)(void *ctx);
+	void *ctx;
 	/*
 	 * When all of the answer was read: the gateway hangs up behind it.  Not
 	 * called when it died in the middle.

@@ -22,7 +22,8 @@
 
 enum {
 	PIECE = 16 << 10,
-	QUIET_MS = 50, /* what was written before the end arrives within this */
+	PIPE_MAX = 1 << 20, /* the most room that a pipe can be given */
+	QUIET_MS = 50, /* for what it left to end, too */
 	MS = 1000,
 	SIGNALED = 128,
 	TIMED_OUT = 124, /* as timeout(1) has it */
@@ -40,12 +41,13 @@ struct exec {
 	int pipes[STREAMS]; /* -1: none was made */
 	uv_poll_t polls[STREAMS];
 	bool at_end[STREAMS];
+	bool held; /* not read: the client has no room */
 	struct buf text[STREAMS];
 	bool truncated[STREAMS];
 	uv_timer_t timer;
 	unsigned handles;
 	int64_t began_ms, limit_ms;
-	bool started, ended, timed_out, streams, answered, dead;
+	bool started, ended, over, timed_out, streams, dead;
 	int exit_code;
 	char job[ID_MAX];
 };
@@ -159,22 +161,12 @@ finish(struct exec *x)
 		done(s, code);
 }
 
-static void
-on_quiet(uv_timer_t *t)
-{
-	finish(t->data);
-}
-
-/* Daemons may hold the pipes open; what is in them now is all that counts. */
+/* It ended, and all that it wrote itself was read. */
 static void
 maybe_finish(struct exec *x)
 {
-	if (!x->ended)
-		return;
-	if (x->at_end[OUT] && x->at_end[ERR])
+	if (x->ended && !x->held && x->at_end[OUT] && x->at_end[ERR])
 		finish(x);
-	else
-		(void)uv_timer_start(&x->timer, on_quiet, QUIET_MS, 0);
 }
 
 /* ---- its output ---- */
@@ -192,32 +184,91 @@ stream_piece(struct exec *x, enum stream k, const char *p, size_t n)
 	out_done(&o);
 }
 
+/* What it prints waits in its pipes, and then so does it. */
+static void
+hold(struct exec *x)
+{
+	x->held = true;
+	for (int i = 0; i < STREAMS; i++)
+		(void)uv_poll_stop(&x->polls[i]);
+}
+
 static void
 take_output(struct exec *x, enum stream k, const char *p, size_t n)
 {
-	if (x->streams)
+	if (x->streams) {
 		stream_piece(x, k, p, n);
-	else if (buf_add_some(&x->text[k], p, n) < n)
+		if (x->client && client_is_full(x->client))
+			hold(x);
+	} else if (buf_add_some(&x->text[k], p, n) < n) {
 		x->truncated[k] = true;
+	}
+}
+
+/* False: there is nothing, now or any more. */
+static bool
+read_pipe(struct exec *x, enum stream k)
+{
+	char piece[PIECE];
+	ssize_t n = read(x->pipes[k], piece, sizeof(piece));
+
+	if (n > 0) {
+		take_output(x, k, piece, (size_t)n);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		(void)uv_poll_stop(&x->polls[k]);
+		x->at_end[k] = true;
+	}
+	return n > 0;
 }
 
 static void
 on_pipe(uv_poll_t *poll, int status, int events)
 {
 	struct exec *x = poll->data;
-	enum stream k = poll == &x->polls[OUT] ? OUT : ERR;
-	char piece[PIECE];
-	ssize_t n = read(x->pipes[k], piece, sizeof(piece));
 
 	(void)status;
 	(void)events;
-	if (n > 0) {
-		take_output(x, k, piece, (size_t)n);
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		(void)uv_poll_stop(poll);
-		x->at_end[k] = true;
-	}
+	(void)read_pipe(x, poll == &x->polls[OUT] ? OUT : ERR);
 	maybe_finish(x);
+}
+
+/*
+ * Daemons that it left may hold the pipes open, and write on and on: no more is
+ * read than they had room for when it ended.
+ */
+static void
+on_quiet(uv_timer_t *t)
+{
+	struct exec *x = t->data;
+
+	x->over = true;
+	if (x->held)
+		return; /* when the client has room */
+	for (int k = 0; k < STREAMS; k++)
+		for (int i = 0; i < PIPE_MAX / PIECE; i++)
+			if (x->at_end[k] || !read_pipe(x, (enum stream)k))
+				break;
+	finish(x);
+}
+
+static void
+read_on(struct exec *x)
+{
+	if (!x->held || x->dead)
+		return;
+	x->held = false;
+	for (int i = 0; i < STREAMS; i++)
+		if (!x->at_end[i])
+			(void)uv_poll_start(&x->polls[i],
+			    UV_READABLE | UV_DISCONNECT, on_pipe);
+	if (x->over)
+		(void)uv_timer_start(&x->timer, on_quiet, 0, 0);
+}
+
+static void
+on_client_room(void *ctx)
+{
+	read_on(ctx);
 }
 
 /* ---- its begin ---- */
@@ -239,6 +290,7 @@ on_client_gone(void *ctx)
 	struct exec *x = ctx;
 
 	x->client = NULL;
+	read_on(x);
 }
 
 static int
@@ -422,7 +474,8 @@ exec_start(
 		return -1;
 	}
 	c->on_gone = on_client_gone;
-	c->gone_ctx = x;
+	c->on_room = on_client_room;
+	c->ctx = x;
 	return 0;
 }
 
@@ -478,6 +531,7 @@ ended(struct exec *x, int status)
 					 : SIGNALED + WTERMSIG(status);
 	if (x->timed_out)
 		x->exit_code = TIMED_OUT;
+	(void)uv_timer_start(&x->timer, on_quiet, QUIET_MS, 0);
 	maybe_finish(x);
 }
 
