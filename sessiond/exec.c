@@ -24,6 +24,7 @@ enum {
 	PIECE = 16 << 10,
 	PIPE_MAX = 1 << 20, /* the most room that a pipe can be given */
 	QUIET_MS = 50, /* for what it left to end, too */
+	LATE_MS = 10000, /* for init to say that it was killed */
 	MS = 1000,
 	SIGNALED = 128,
 	TIMED_OUT = 124, /* as timeout(1) has it */
@@ -114,6 +115,13 @@ say_end(struct exec *x, struct out *o)
 }
 
 static void
+begin_stream(struct exec *x)
+{
+	if (x->client && x->streams && !x->client->answered)
+		client_stream(x->client, "text/event-stream");
+}
+
+static void
 answer(struct exec *x)
 {
 	struct out o;
@@ -153,6 +161,7 @@ finish(struct exec *x)
 
 	if (x->dead)
 		return;
+	begin_stream(x); /* it may be late for that */
 	if (x->client)
 		answer(x);
 	bury(x);
@@ -280,7 +289,9 @@ on_limit(uv_timer_t *t)
 	struct err err;
 
 	x->timed_out = true;
+	x->exit_code = TIMED_OUT;
 	(void)box_stop(x->shim->box, x->id, &err);
+	(void)uv_timer_start(&x->timer, on_quiet, LATE_MS, 0);
 }
 
 /* Nobody wants the answer any more: the command goes on, as documented. */
@@ -355,6 +366,8 @@ launch(struct exec *x, const char *const *argv, const char *const *env,
 	p.fds[0] = in;
 	p.fds[1] = out;
 	p.fds[2] = error;
+	/* From here on: nothing inside is trusted to say that it began. */
+	(void)uv_timer_start(&x->timer, on_limit, (uint64_t)x->limit_ms, 0);
 	return box_start(x->shim->box, x->id, &p, err);
 }
 
@@ -518,9 +531,7 @@ static void
 started(struct exec *x)
 {
 	x->started = true;
-	(void)uv_timer_start(&x->timer, on_limit, (uint64_t)x->limit_ms, 0);
-	if (x->client && x->streams)
-		client_stream(x->client, "text/event-stream");
+	begin_stream(x);
 }
 
 static void
@@ -545,11 +556,12 @@ exec_on_event(struct shim *s, struct box_event *e)
 			break;
 	if (!x)
 		return false;
-	if (e->kind == BOX_STARTED)
+	/* Each once, whatever init says. */
+	if (e->kind == BOX_STARTED && !x->started)
 		started(x);
-	else if (e->kind == BOX_REFUSED)
+	else if (e->kind == BOX_REFUSED && !x->started)
 		refused(x, &e->failure);
-	else
+	else if (e->kind == BOX_ENDED && !x->ended)
 		ended(x, e->status);
 	return true;
 }
