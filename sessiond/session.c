@@ -25,6 +25,7 @@ enum {
 	MIB_SHIFT = 20,
 	VCPU_MAX = 8,
 	FREEZE_MS = 2000,
+	COLLECT_MS = 30000, /* for init to give out all files */
 	WORDS_MAX = 64,
 	CLIENTS_MAX = 16,
 	FILES_MAX = 1000,
@@ -224,6 +225,8 @@ say_exit(struct shim *s, enum viewer_finish how)
 	}
 }
 
+static void answer_waiting(struct shim *s);
+
 /* All inside is gone with its init; what was collected is ours. */
 static void
 terminated(struct shim *s)
@@ -256,6 +259,23 @@ collect(struct shim *s, const char *path)
 	}
 }
 
+/*
+ * Init is not trusted to answer, and a program can keep it from it.  What does
+ * not end by itself stands still until the master clears it away.
+ */
+static void
+on_collect_late(uv_timer_t *t)
+{
+	struct shim *s = t->data;
+	struct err err;
+
+	log_warn(NULL, "artifacts are not given out|session=%s", s->session.id);
+	if (box_freeze(s->box, FREEZE_MS, &err) < 0)
+		log_err(NULL, "freeze: %s", err.msg);
+	terminated(s);
+	answer_waiting(s);
+}
+
 static void
 thaw(struct shim *s)
 {
@@ -282,6 +302,7 @@ end(struct shim *s, const char *reason)
 	set_state(s, SESSION_ending);
 	s->collecting = true;
 	s->has_history = false;
+	(void)uv_timer_start(&s->farewell, on_collect_late, COLLECT_MS, 0);
 	collect(s, ARTIFACTS);
 }
 
