@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ enum {
 	OUT_OF_THE_WAY = 64,
 	KILL_ROUNDS = 2000,
 	KILL_PAUSE_NS = 1000000,
+	REPORT_MS = 10000,
 	CHILDREN_MAX = 16 << 10,
 	DEEP = 256,
 };
@@ -351,7 +353,10 @@ open_terminal(const struct init_process *p, int *ret_master, int *ret_slave)
 	return *ret_slave < 0 ? -1 : 0;
 }
 
-/* The keeper waits until *ret_report is closed. */
+/*
+ * The keeper waits until *ret_report is closed.  Somebody inside may have
+ * stopped it, or what it forked.
+ */
 static struct report
 start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
     const int fds[STREAMS], int master, int slave, int *ret_report)
@@ -376,8 +381,11 @@ start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
 		return r;
 	}
 	k->id = p->id;
-	(void)!read(*ret_report, &r, sizeof(r));
+	if (poll(&(struct pollfd){ .fd = *ret_report, .events = POLLIN }, 1,
+		REPORT_MS) == 1)
+		(void)!read(*ret_report, &r, sizeof(r));
 	if (r.why != 0) {
+		(void)kill(k->keeper, SIGKILL);
 		(void)waitpid(k->keeper, NULL, 0);
 		k->keeper = 0;
 	}
