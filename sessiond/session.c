@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "b64.h"
@@ -309,10 +308,15 @@ end(struct shim *s, const char *reason)
 static void
 keep_file(struct shim *s, struct box_event *e)
 {
+	uint64_t most = (uint64_t)s->settings->sessiond_artifacts_mb
+			<< MIB_SHIFT;
 	struct artifact *a;
 
-	if (s->n_artifacts >= SHIM_FILES_MAX + 1)
+	/* Two collections, and none of what init says is sure. */
+	if (s->n_artifacts >= SHIM_FILES_MAX + 1 ||
+	    e->size > 2 * most - s->artifact_bytes)
 		return;
+	s->artifact_bytes += e->size;
 	s->artifacts = xreallocarray(
 	    s->artifacts, s->n_artifacts + 1, sizeof(*s->artifacts));
 	a = &s->artifacts[s->n_artifacts++];
@@ -736,20 +740,29 @@ call_attach(struct shim *s, struct client *c, struct err *err)
 	return 0;
 }
 
-static void
-add_file(struct out *o, const char *name, int fd, uint64_t size)
+/* How much of it there is, at most size: others may cut it at any moment. */
+static size_t
+read_file(int fd, char *p, size_t size)
 {
-	void *p = size > 0 ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0)
-			   : NULL;
+	size_t at = 0;
+	ssize_t n;
 
-	if (p == MAP_FAILED)
-		return;
+	while (at < size &&
+	       (n = pread(fd, p + at, size - at, (off_t)at)) > 0)
+		at += (size_t)n;
+	return at;
+}
+
+static void
+add_file(struct out *o, const char *name, int fd, size_t size)
+{
+	auto_free char *p = xmalloc(size + 1);
+	size_t n = read_file(fd, p, size);
+
 	out_open(o, NULL, '{');
 	out_str(o, "filename", name);
-	out_base64(o, "content_base64", p ? p : "", size);
+	out_base64(o, "content_base64", p, n);
 	out_close(o, '}');
-	if (p)
-		(void)munmap(p, size);
 }
 
 static void
@@ -763,13 +776,10 @@ add_export(struct out *o, const struct shim *s, const char *name,
 	if (size < 0)
 		log_err(NULL, "%s: %s", name, err.msg);
 	else
-		add_file(o, name, fd, (uint64_t)size);
+		add_file(o, name, fd, (size_t)size);
 }
 
-/*
- * Sizes are those that init told, and files can no longer change: all of
- * the sandbox is dead.
- */
+/* As large as init told, which keep_file() has checked. */
 static void
 add_artifacts(struct out *o, const struct shim *s, bool history)
 {
