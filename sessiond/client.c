@@ -15,9 +15,9 @@
 
 enum {
 	BODY_MAX = 64 << 20,
-	OUT_MAX = 256 << 20, /* artifacts in base64; see artifacts_mb */
 	FULL = 1 << 20,
 	HEAD_MAX = 128,
+	OUT_MAX = CLIENT_ANSWER_MAX + HEAD_MAX,
 };
 
 /* ---- its end ---- */

@@ -10,6 +10,8 @@
 #include "err.h"
 #include "shim.h"
 
+enum { CLIENT_ANSWER_MAX = (256 << 20) - 4096 };
+
 struct client {
 	TAILQ_ENTRY(client) link;
 	struct shim *shim;

@@ -28,6 +28,7 @@ enum {
 	WORDS_MAX = 64,
 	CLIENTS_MAX = 16,
 	FILES_MAX = 1000,
+	ANSWER_REST = 64 << 10, /* what is not in files */
 };
 
 #define ARTIFACTS "/tmp/artifacts"
@@ -753,19 +754,25 @@ read_file(int fd, char *p, size_t size)
 	return at;
 }
 
-static void
+/* False: an answer has no room for it. */
+static bool
 add_file(struct out *o, const char *name, int fd, size_t size)
 {
-	auto_free char *p = xmalloc(size + 1);
-	size_t n = read_file(fd, p, size);
+	auto_free char *p = NULL;
+	size_t n;
 
+	if (o->text.len + size / 3 * 4 + ANSWER_REST > CLIENT_ANSWER_MAX)
+		return false;
+	p = xmalloc(size + 1);
+	n = read_file(fd, p, size);
 	out_open(o, NULL, '{');
 	out_str(o, "filename", name);
 	out_base64(o, "content_base64", p, n);
 	out_close(o, '}');
+	return true;
 }
 
-static void
+static bool
 add_export(struct out *o, const struct shim *s, const char *name,
     record_export *export)
 {
@@ -773,16 +780,18 @@ add_export(struct out *o, const struct shim *s, const char *name,
 	auto_close int fd = export(&s->session.record, &err);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
-	if (size < 0)
-		log_err(NULL, "%s: %s", name, err.msg);
-	else
-		add_file(o, name, fd, (size_t)size);
+	if (size >= 0)
+		return add_file(o, name, fd, (size_t)size);
+	log_err(NULL, "%s: %s", name, err.msg);
+	return false;
 }
 
 /* As large as init told, which keep_file() has checked. */
-static void
+static bool
 add_artifacts(struct out *o, const struct shim *s, bool history)
 {
+	bool all = true;
+
 	out_open(o, "artifacts", '[');
 	for (size_t i = 0; i < s->n_artifacts; i++) {
 		const struct artifact *a = &s->artifacts[i];
@@ -790,14 +799,16 @@ add_artifacts(struct out *o, const struct shim *s, bool history)
 				  strcmp(a->name, "bash_history") == 0;
 
 		if (!is_history || history)
-			add_file(o, a->name, a->fd, a->size);
+			all &= add_file(o, a->name, a->fd, a->size);
 	}
+	/* The first two have all of it, and are never as large. */
 	if (s->session.audit) {
-		add_export(o, s, "session.log.gz", record_typescript);
-		add_export(o, s, "session.timing", record_timing);
-		add_export(o, s, "session.cast", record_asciicast);
+		all &= add_export(o, s, "session.log.gz", record_typescript);
+		all &= add_export(o, s, "session.timing", record_timing);
+		all &= add_export(o, s, "session.cast", record_asciicast);
 	}
 	out_close(o, ']');
+	return all;
 }
 
 /* Calls to end it that wait until it is over. */
@@ -808,6 +819,7 @@ answer_end(struct shim *s, struct client *c)
 	auto_free char *text = NULL;
 	struct out o;
 	size_t n;
+	bool all;
 
 	out_init(&o);
 	out_open(&o, NULL, '{');
@@ -818,8 +830,8 @@ answer_end(struct shim *s, struct client *c)
 	out_str(&o, "message", "Session terminated");
 	out_str(&o, "container_name", s->session.container);
 	out_str(&o, "reason", s->session.reason);
-	out_bool(&o, "artifacts_truncated", s->artifacts_cut);
-	add_artifacts(&o, s, history);
+	all = add_artifacts(&o, s, history);
+	out_bool(&o, "artifacts_truncated", s->artifacts_cut || !all);
 	out_close(&o, '}');
 	text = out_steal(&o, &n);
 	c->on_taken = shim_leave; /* else it is there for another try */
