@@ -256,8 +256,10 @@ create(struct server *s, struct caller *c, const char *id)
 	}
 	if (l) {
 		(void)snprintf(l->session, sizeof(l->session), "%s", id);
-		if (!hand_over(c, l))
+		if (!hand_over(c, l)) {
+			l->session[0] = '\0';
 			refuse(c, ERR_UNAVAILABLE, "a sandbox is gone");
+		}
 	} else {
 		c->waiting = true;
 	}

@@ -233,9 +233,14 @@ terminated(struct shim *s)
 {
 	uint64_t keep = (uint64_t)s->settings->sessiond_keep_seconds * MS;
 
+	(void)uv_poll_stop(&s->box_poll);
+	/* No session knows of it: nothing is to be kept, or waited for. */
+	if (s->session.state == SESSION_warm) {
+		shim_leave(s);
+		return;
+	}
 	s->collecting = false;
 	exec_free_all(s);
-	(void)uv_poll_stop(&s->box_poll);
 	box_free(s->box);
 	s->box = NULL;
 	s->session.ended_wall_ms = clock_wall_ms();
