@@ -75,7 +75,7 @@ static void set_clock(struct shim *s);
 static int64_t
 idle_left_ms(const struct shim *s)
 {
-	int64_t idle = clock_wall_ms() - s->session.activity_wall_ms;
+	int64_t idle = clock_mono_ms() - s->session.touched_ms;
 
 	return s->settings->sessiond_idle_seconds * MS - idle;
 }
@@ -121,6 +121,7 @@ void
 session_touched(struct shim *s)
 {
 	s->session.activity_wall_ms = clock_wall_ms();
+	s->session.touched_ms = clock_mono_ms();
 }
 
 uint64_t *
@@ -576,7 +577,7 @@ read_spec(struct session *n, const json_t *o)
 	n->audit = json_is_true(json_object_get(o, "audit"));
 	n->ttl_ms = client_int(o, "ttl_ms", 0);
 	n->created_wall_ms = n->activity_wall_ms = clock_wall_ms();
-	n->since_ms = clock_mono_ms();
+	n->since_ms = n->touched_ms = clock_mono_ms();
 }
 
 static int
