@@ -90,7 +90,8 @@ bury(struct viewer *v)
 	TAILQ_REMOVE(&s->term.viewers, v, link);
 	uv_close((uv_handle_t *)&v->poll, on_closed);
 	uv_close((uv_handle_t *)&v->timer, on_closed);
-	session_viewer_left(s, v->clean);
+	/* Who only looks on does not decide that it is over. */
+	session_viewer_left(s, v->clean && !v->readonly);
 	viewers_tell_peers(&s->term);
 }
 
