@@ -26,7 +26,7 @@ enum {
 	FREEZE_MS = 2000,
 	COLLECT_MS = 30000, /* for init to give out all files */
 	WORDS_MAX = 64,
-	CLIENTS_MAX = 16,
+	CLIENTS_GONE = 16,
 	FILES_MAX = 1000,
 	ANSWER_REST = 64 << 10, /* what is not in files */
 };
@@ -124,31 +124,32 @@ session_touched(struct shim *s)
 	s->session.touched_ms = clock_mono_ms();
 }
 
+/* For all who may be here at a time, and some who come back. */
 uint64_t *
 session_input_of(struct shim *s, const char *client)
 {
-	static struct {
+	static struct known {
 		char client[40];
-		uint64_t n;
-		unsigned used;
-	} known[CLIENTS_MAX]; /* one session a process */
-	static unsigned uses;
-	size_t oldest = 0;
+		uint64_t n, used;
+	} *known; /* one session a process */
+	static uint64_t uses;
+	size_t most = (size_t)s->settings->sessiond_viewers + CLIENTS_GONE;
+	struct known *oldest;
 
-	(void)s;
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (known[i].used > 0 && strcmp(known[i].client, client) == 0) {
-			known[i].used = ++uses;
-			return &known[i].n;
+	if (!known)
+		known = xcalloc(most, sizeof(*known));
+	oldest = known;
+	for (struct known *k = known; k < known + most; k++) {
+		if (k->used > 0 && strcmp(k->client, client) == 0) {
+			k->used = ++uses;
+			return &k->n;
 		}
-		if (known[i].used < known[oldest].used)
-			oldest = i;
+		if (k->used < oldest->used)
+			oldest = k;
 	}
-	(void)snprintf(
-	    known[oldest].client, sizeof(known[oldest].client), "%s", client);
-	known[oldest].n = 0;
-	known[oldest].used = ++uses;
-	return &known[oldest].n;
+	*oldest = (struct known){ .used = ++uses };
+	(void)snprintf(oldest->client, sizeof(oldest->client), "%s", client);
+	return &oldest->n;
 }
 
 /* ---- its record ---- */

@@ -346,6 +346,13 @@ viewer_finish(struct viewer *v, enum viewer_finish how)
 
 /* ---- what it says ---- */
 
+/* How much it has typed; one without a name begins anew with each line. */
+static uint64_t *
+input_of(struct viewer *v)
+{
+	return *v->client ? session_input_of(v->shim, v->client) : &v->input;
+}
+
 /*
  * As much as the terminal takes; the rest waits, and we do not read on.  How
  * much it took is returned.
@@ -405,7 +412,7 @@ static void
 on_in(struct viewer *v, const uint8_t *p, size_t n)
 {
 	uint64_t at = n >= OFFSET ? get_u64(p) : 0;
-	uint64_t *done = session_input_of(v->shim, v->client);
+	uint64_t *done = input_of(v);
 	uint64_t have = *done + v->typed.len;
 
 	if (n < OFFSET || v->readonly)
@@ -580,7 +587,7 @@ viewer_go_on(struct viewer *v)
 	n = term_type(&v->shim->term, v->typed.data, v->typed.len);
 	buf_consume(&v->typed, n);
 	if (v->native && n > 0) {
-		uint64_t *done = session_input_of(v->shim, v->client);
+		uint64_t *done = input_of(v);
 
 		*done += n;
 		queue_offset(v, FRAME_INACK, *done);
@@ -629,7 +636,7 @@ say_hello(struct viewer *v)
 	json_set_int(o, "ring_end", (long long)t->ring.end);
 	json_set_int(o, "since", (long long)v->sent);
 	json_set_int(
-	    o, "input", (long long)*session_input_of(v->shim, v->client));
+	    o, "input", (long long)*input_of(v));
 	json_set_str(o, "state", session_state_name(v->shim->session.state));
 	tell_json(v, FRAME_HELLO, o);
 }
