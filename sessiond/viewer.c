@@ -611,7 +611,8 @@ on_ping(uv_timer_t *timer)
 {
 	struct viewer *v = timer->data;
 
-	if (++v->missed > MISSED_MAX) {
+	/* Of one that is not read no answer can be seen. */
+	if (!v->paused && ++v->missed > MISSED_MAX) {
 		bury(v);
 		return;
 	}
