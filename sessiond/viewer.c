@@ -702,11 +702,12 @@ viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 	(void)uv_timer_init(&s->loop, &v->timer);
 	v->handles = 2;
 	v->poll.data = v->timer.data = v;
-	TAILQ_INSERT_TAIL(&s->term.viewers, v, link);
 	(void)uv_timer_start(&v->timer, on_ping, PING_MS, PING_MS);
+	/* What changes by that is in the hello, which comes first. */
 	session_viewer_came(s);
 	if (w->cols > 0 && w->rows > 0)
 		on_resize(v, w->cols, w->rows);
+	TAILQ_INSERT_TAIL(&s->term.viewers, v, link);
 	if (v->native)
 		say_hello(v);
 	else
