@@ -28,6 +28,8 @@ enum {
 	CLOSE_MS = 100, /* for the last frames to arrive, see contract 10.7 */
 	REPLAY_MAX = 64 << 10, /* compatible: of what was printed before */
 	TEXT_MAX = 1024,
+	QUEUED = 64,       /* messages for it: it is not read meanwhile */
+	QUEUED_MAX = 4096, /* it is left; at most as many come with one read */
 	OFFSET = 8,
 };
 
@@ -184,10 +186,12 @@ queue_output(struct viewer *v)
 	return true;
 }
 
+/* One that takes nothing is not told of others for ever. */
 static void
 send_queued(struct viewer *v)
 {
-	if (!v->dead && wslay_event_send(v->ws) != 0)
+	if (!v->dead && (wslay_event_send(v->ws) != 0 ||
+			    wslay_event_get_queued_msg_count(v->ws) > QUEUED_MAX))
 		bury(v);
 }
 
@@ -499,6 +503,33 @@ on_message(wslay_event_context_ptr ws,
 
 /* ---- its socket ---- */
 
+/* It does not take our answers, to its pings and to what it typed. */
+static bool
+is_clogged(const struct viewer *v)
+{
+	return wslay_event_get_queued_msg_count(v->ws) >= QUEUED;
+}
+
+static bool
+is_read(const struct viewer *v)
+{
+	return !v->paused && !is_clogged(v) && wslay_event_want_read(v->ws);
+}
+
+/*
+ * It said good-bye, or what cannot be understood, and was told so; or it can be
+ * told no more, and its end would be news for ever.
+ */
+static bool
+is_over(const struct viewer *v)
+{
+	bool deaf = !wslay_event_want_read(v->ws);
+
+	if (v->away && (deaf || (is_clogged(v) && !v->paused)))
+		return true;
+	return deaf && !wslay_event_want_write(v->ws);
+}
+
 static ssize_t
 on_recv(
     wslay_event_context_ptr ws, uint8_t *buf, size_t len, int flags, void *ctx)
@@ -507,7 +538,7 @@ on_recv(
 	ssize_t n;
 
 	(void)flags;
-	if (v->paused) {
+	if (!is_read(v)) {
 		wslay_event_set_error(ws, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
@@ -551,8 +582,7 @@ on_socket(uv_poll_t *poll, int status, int events)
 	send_queued(v);
 	if (v->dead)
 		return;
-	if (wslay_event_get_close_received(v->ws) &&
-	    !wslay_event_want_write(v->ws)) {
+	if (is_over(v)) {
 		bury(v);
 		return;
 	}
@@ -570,7 +600,7 @@ watch(struct viewer *v)
 		(void)uv_poll_stop(&v->poll); /* it would say so for ever */
 		return;
 	}
-	if (!v->paused && wslay_event_want_read(v->ws))
+	if (is_read(v))
 		events |= UV_READABLE;
 	if (wslay_event_want_write(v->ws))
 		events |= UV_WRITABLE;
