@@ -19,6 +19,7 @@
 #include "mem.h"
 #include "out.h"
 #include "session.h"
+#include "utf8.h"
 
 enum {
 	PIECE = 16 << 10,
@@ -115,6 +116,22 @@ say_end(struct exec *x, struct out *o)
 }
 
 static void
+stream_text(struct exec *x, enum stream k, size_t n)
+{
+	struct out o;
+
+	if (n == 0)
+		return;
+	out_init(&o);
+	out_open(&o, NULL, '{');
+	out_text(&o, "data", x->text[k].data, n);
+	out_close(&o, '}');
+	send_event(x, stream_names[k], &o);
+	out_done(&o);
+	buf_consume(&x->text[k], n);
+}
+
+static void
 begin_stream(struct exec *x)
 {
 	if (x->client && x->streams && !x->client->answered)
@@ -128,6 +145,8 @@ answer(struct exec *x)
 	auto_free char *text = NULL;
 	size_t n;
 
+	for (int k = 0; x->streams && k < STREAMS; k++)
+		stream_text(x, (enum stream)k, x->text[k].len);
 	out_init(&o);
 	out_open(&o, NULL, '{');
 	say_end(x, &o);
@@ -180,17 +199,15 @@ maybe_finish(struct exec *x)
 
 /* ---- its output ---- */
 
+/* A character that is cut by the end of a piece waits for the next one. */
 static void
 stream_piece(struct exec *x, enum stream k, const char *p, size_t n)
 {
-	struct out o;
+	struct buf *text = &x->text[k];
 
-	out_init(&o);
-	out_open(&o, NULL, '{');
-	out_text(&o, "data", p, n);
-	out_close(&o, '}');
-	send_event(x, stream_names[k], &o);
-	out_done(&o);
+	if (buf_add(text, p, n) < 0)
+		abort(); /* it has room for two of them */
+	stream_text(x, k, utf8_whole(text->data, text->len));
 }
 
 /* What it prints waits in its pipes, and then so does it. */
@@ -481,6 +498,8 @@ exec_start(
 	x->client = c;
 	x->limit_ms = limit_ms;
 	x->streams = json_is_true(json_object_get(body, "stream"));
+	for (int k = 0; x->streams && k < STREAMS; k++)
+		buf_init(&x->text[k], (size_t)2 * PIECE);
 	if (launch(x, words, env, client_str(body, "cwd", "/root"), in, err) <
 	    0) {
 		give_up(x);
