@@ -115,6 +115,14 @@ say_end(struct exec *x, struct out *o)
 	out_int(o, "wall_ms", wall_ms(x));
 }
 
+/* What it prints may be here before we are told that it began. */
+static void
+begin_stream(struct exec *x)
+{
+	if (x->client && x->streams && !x->client->answered)
+		client_stream(x->client, "text/event-stream");
+}
+
 static void
 stream_text(struct exec *x, enum stream k, size_t n)
 {
@@ -122,6 +130,7 @@ stream_text(struct exec *x, enum stream k, size_t n)
 
 	if (n == 0)
 		return;
+	begin_stream(x);
 	out_init(&o);
 	out_open(&o, NULL, '{');
 	out_text(&o, "data", x->text[k].data, n);
@@ -129,13 +138,6 @@ stream_text(struct exec *x, enum stream k, size_t n)
 	send_event(x, stream_names[k], &o);
 	out_done(&o);
 	buf_consume(&x->text[k], n);
-}
-
-static void
-begin_stream(struct exec *x)
-{
-	if (x->client && x->streams && !x->client->answered)
-		client_stream(x->client, "text/event-stream");
 }
 
 static void
