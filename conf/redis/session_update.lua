@@ -16,7 +16,7 @@ if not f[1] then
   call('HSET', k, 'pk', pk, 'node', node, 'vcpu', vcpu, 'created', now)
   call('ZADD', P .. 'sessions:' .. pk, now, id)
 end
-call('HSET', k, 'state', state, 'record', record, 'container', container)
+call('HSET', k, 'state', state, 'record', record, 'container', container, 'vcpu', vcpu)
 call('PERSIST', k)
 -- Of two with the same name the older one has it, until it is over.
 if container ~= '' then call('SET', container_key(pk, container), id, 'NX') end
