@@ -477,7 +477,8 @@ tell_store(struct server *s, struct shim_link *l)
 	struct told *told;
 	char keep[24], vcpu[24];
 
-	if (!l->dirty || !l->session[0] || !store_up(s->store))
+	/* It may have been given a session that it did not speak of yet. */
+	if (!l->dirty || !*head_word(l->record, "id") || !store_up(s->store))
 		return;
 	l->dirty = false;
 	text = json_text(l->record);
