@@ -513,7 +513,8 @@ is_clogged(const struct viewer *v)
 static bool
 is_read(const struct viewer *v)
 {
-	return !v->paused && !is_clogged(v) && wslay_event_want_read(v->ws);
+	return !v->dead && !v->paused && !is_clogged(v) &&
+	       wslay_event_want_read(v->ws);
 }
 
 /*
