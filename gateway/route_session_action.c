@@ -38,6 +38,19 @@ go(struct session_call *c)
 	return 0;
 }
 
+static void
+ask(struct session_call *c)
+{
+	session_call_ask(c, true);
+}
+
+/* What makes it run: its key must have room for that. */
+static void
+thaw_found(struct session_call *c)
+{
+	session_call_thaw(c, ask);
+}
+
 /* ---- freezing ---- */
 
 /* With the time that stopping its processes, or letting them go on, took. */
@@ -95,10 +108,23 @@ handle_unfreeze(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = show_thawed;
+	c->found = thaw_found;
 	return go(c);
 }
 
 /* ---- its size ---- */
+
+static void
+boost_found(struct session_call *c)
+{
+	long long vcpu = json_integer_value(json_object_get(c->head, "vcpu"));
+
+	/* It counts when it is thawed. */
+	if (strcmp(c->state, "frozen") == 0)
+		ask(c);
+	else
+		session_call_admit(c, vcpu, ask);
+}
 
 static int
 handle_boost(struct request *req, struct err *err)
@@ -114,6 +140,7 @@ handle_boost(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	json_set_int(c->head, "vcpu", vcpu);
+	c->found = boost_found;
 	return go(c);
 }
 
@@ -140,6 +167,7 @@ handle_execute(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = session_call_show_as_is;
+	c->found = thaw_found;
 	return go(c);
 }
 

@@ -41,24 +41,6 @@ create_free(void *p)
 }
 
 static void
-answer_busy(struct request *req, const redisReply *r)
-{
-	json_auto_t *body = NULL;
-	struct err err;
-
-	(void)err_set(&err, ERR_BUSY, 0,
-	    "the key has sessions of %lld vcpu that are not frozen, and may "
-	    "have %lld: end or freeze one",
-	    store_reply_int(store_reply_at(r, 2), 0),
-	    store_reply_int(store_reply_at(r, 3), 0));
-	body = respond_err_body(&err);
-	json_set_int(body, "active", store_reply_int(store_reply_at(r, 2), 0));
-	json_set_int(body, "limit", store_reply_int(store_reply_at(r, 3), 0));
-	respond_header(req, "Retry-After", "5");
-	respond_json(req, 429, body);
-}
-
-static void
 on_kept(void *ctx, const redisReply *r, const struct err *err)
 {
 	(void)ctx;
@@ -121,7 +103,7 @@ on_placed(void *ctx, const redisReply *r, const struct err *err)
 	if (err) {
 		respond_err(c->req, err);
 	} else if (strcmp(word, "busy") == 0) {
-		answer_busy(c->req, r);
+		session_call_refuse_busy(c->req, r, 2);
 	} else if (strcmp(word, "full") == 0) {
 		(void)err_set(&why, ERR_UNAVAILABLE, 0,
 		    "no node of this farm has room for a session right now");

@@ -187,6 +187,66 @@ on_found(void *ctx, const redisReply *r, const struct err *err)
 void
 session_call_find(struct session_call *c, const char *key)
 {
+	(void)snprintf(c->key, sizeof(c->key), "%s", key);
 	store_eval_str(c->req->gw->store, STORE_session_find, on_found, c, key,
 	    c->id, NULL);
+}
+
+/* ---- the limit of its key ---- */
+
+void
+session_call_refuse_busy(struct request *req, const redisReply *r, size_t at)
+{
+	long long active = store_reply_int(store_reply_at(r, at), 0);
+	long long limit = store_reply_int(store_reply_at(r, at + 1), 0);
+	json_auto_t *body = NULL;
+	struct err err;
+
+	(void)err_set(&err, ERR_BUSY, 0,
+	    "the key has sessions of %lld vcpu that are not frozen, and may "
+	    "have %lld: end or freeze one",
+	    active, limit);
+	body = respond_err_body(&err);
+	json_set_int(body, "active", active);
+	json_set_int(body, "limit", limit);
+	respond_header(req, "Retry-After", "5");
+	respond_json(req, 429, body);
+}
+
+static void
+on_admitted(void *ctx, const redisReply *r, const struct err *err)
+{
+	struct session_call *c = ctx;
+
+	if (err)
+		respond_err(c->req, err);
+	else if (strcmp(store_reply_str(store_reply_at(r, 0), ""), "busy") == 0)
+		session_call_refuse_busy(c->req, r, 1);
+	else
+		c->admitted(c);
+}
+
+void
+session_call_admit(struct session_call *c, long long vcpu,
+    void (*then)(struct session_call *c))
+{
+	const struct key_entry *k = c->req->key;
+	char wanted[24], limit[24];
+
+	c->admitted = then;
+	(void)snprintf(wanted, sizeof(wanted), "%lld", vcpu);
+	(void)snprintf(
+	    limit, sizeof(limit), "%ld", k ? k->key.concurrency : 0);
+	store_eval_str(c->req->gw->store, STORE_session_admit, on_admitted, c,
+	    c->id, c->key, wanted, limit, NULL);
+}
+
+void
+session_call_thaw(
+    struct session_call *c, void (*then)(struct session_call *c))
+{
+	if (strcmp(c->state, "frozen") == 0)
+		session_call_admit(c, 0, then);
+	else
+		then(c);
 }

@@ -13,6 +13,7 @@ struct request;
 struct session_call {
 	struct request *req;
 	char id[64];    /* its id, once it was found */
+	char key[64];   /* whose it is */
 	char state[24]; /* what Redis says */
 	json_t *record; /* owned: what its shim said last; NULL: nothing yet */
 	json_t *node;   /* owned: how to reach its node; NULL: it is away */
@@ -23,6 +24,8 @@ struct session_call {
 	void (*show)(struct session_call *c, const struct node_answer *a);
 	/* The node does not answer: answer anyway.  NULL: with the error. */
 	void (*away)(struct session_call *c, const struct err *err);
+	/* What goes on when its key has room for it. */
+	void (*admitted)(struct session_call *c);
 	/* Instead of a call: answer from what is in Redis.  May be NULL. */
 	void (*found)(struct session_call *c);
 };
@@ -38,6 +41,20 @@ session_call_new(struct request *req, const char *name, struct err *err);
 void session_call_init(
     struct session_call *c, struct request *req, const char *name);
 void session_call_find(struct session_call *c, const char *key);
+/*
+ * It is to run with so many processors (0: those it has): then() when its key
+ * may have them, else the answer is 429.
+ */
+void session_call_admit(struct session_call *c, long long vcpu,
+    void (*then)(struct session_call *c));
+/* The same for what thaws: at once unless it is frozen. */
+void session_call_thaw(
+    struct session_call *c, void (*then)(struct session_call *c));
+/* An answer of session_create or session_admit: word "busy"; at: where its
+ * numbers begin. */
+struct redisReply;
+void session_call_refuse_busy(
+    struct request *req, const struct redisReply *r, size_t at);
 /* To the shim; the request's body goes with it when whole is set. */
 void session_call_ask(struct session_call *c, bool whole);
 

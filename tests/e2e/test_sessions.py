@@ -526,7 +526,18 @@ def test_a_key_may_have_so_many(farm):
     first = made[0].json()["id"]
     assert farm.post(f"/sessions/{first}/freeze", {}, key=key).status_code == 200
     more = wait_for("room for another", lambda: next((a for a in [farm.post("/sessions", {}, key=key)] if a.status_code == 200), None))
-    for s in (first, made[1].json()["id"], more.json()["id"]):
+    # Neither can it be thawed now, in whatever way, nor can another one have more.
+    for path, body in ((f"{first}/unfreeze", {}), (f"{first}/execute", {"command": "true"}), (f"{made[1].json()['id']}/boost", {"vcpu": 2})):
+        refused = farm.post(f"/sessions/{path}", body, key=key)
+        assert (refused.status_code, refused.json()["active"], refused.json()["limit"]) == (429, 1 if "boost" in path else 2, 2), refused.text
+    with pytest.raises(Refused) as refusal:
+        Terminal(farm, first)
+    assert refusal.value.status == 429
+    assert farm.get(f"/sessions/{first}", key=key).json()["status"] == "frozen"
+    assert farm.delete(f"/sessions/{made[1].json()['id']}", key=key).status_code == 200
+    wait_for("room to thaw it", lambda: farm.post(f"/sessions/{first}/unfreeze", {}, key=key).status_code == 200)
+    assert farm.post(f"/sessions/{first}/boost", {"vcpu": 2}, key=key).status_code == 429
+    for s in (first, more.json()["id"]):
         assert farm.delete(f"/sessions/{s}", key=key).status_code == 200
 
 
