@@ -184,8 +184,7 @@ failed(struct attached *t, long status, const struct err *err)
 static void
 connect_line(struct attached *t)
 {
-	const struct un_ws_hooks hooks = { t, on_heard, on_message,
-		is_full };
+	const struct un_ws_hooks hooks = { t, on_heard, on_message, is_full };
 	char path[PATH_SIZE];
 	long status = 0;
 	struct err err;
@@ -339,7 +338,7 @@ is_done(const struct un_term *m)
 }
 
 /*
- * What it says, what we have to say to it, and whether it still lives.  `heard`:
+ * What it says, what we have to say to it, and whether it still lives. `heard`:
  * there may be something to read.
  */
 static void

@@ -21,7 +21,7 @@
 #include "mem.h"
 
 enum {
-	CONNECT_MS = 3000,   /* to the challenge */
+	CONNECT_MS = 3000,     /* to the challenge */
 	COMMAND_MS = 86500000, /* the longest command call, and more */
 	ANSWER_MS = 120000,    /* of all others; artifacts take 30 s to come */
 	HEAD_MAX = 256,

@@ -31,8 +31,8 @@ struct side {
 struct relay {
 	TAILQ_ENTRY(relay) link;
 	struct gateway *gw;
-	struct request *req; /* owns us until the connection is ours */
-	struct side sides[SIDES];                 /* client, shim */
+	struct request *req;      /* owns us until the connection is ours */
+	struct side sides[SIDES]; /* client, shim */
 	struct MHD_UpgradeResponseHandle *client; /* owns the client's fd */
 	unsigned handles;
 	bool dead;

@@ -235,15 +235,13 @@ session_call_admit(struct session_call *c, long long vcpu,
 
 	c->admitted = then;
 	(void)snprintf(wanted, sizeof(wanted), "%lld", vcpu);
-	(void)snprintf(
-	    limit, sizeof(limit), "%ld", k ? k->key.concurrency : 0);
+	(void)snprintf(limit, sizeof(limit), "%ld", k ? k->key.concurrency : 0);
 	store_eval_str(c->req->gw->store, STORE_session_admit, on_admitted, c,
 	    c->id, c->key, wanted, limit, NULL);
 }
 
 void
-session_call_thaw(
-    struct session_call *c, void (*then)(struct session_call *c))
+session_call_thaw(struct session_call *c, void (*then)(struct session_call *c))
 {
 	if (strcmp(c->state, "frozen") == 0)
 		session_call_admit(c, 0, then);

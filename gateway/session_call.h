@@ -48,8 +48,8 @@ void session_call_find(struct session_call *c, const char *key);
 void session_call_admit(struct session_call *c, long long vcpu,
     void (*then)(struct session_call *c));
 /* The same for what thaws: at once unless it is frozen. */
-void session_call_thaw(
-    struct session_call *c, void (*then)(struct session_call *c));
+void
+session_call_thaw(struct session_call *c, void (*then)(struct session_call *c));
 /* An answer of session_create or session_admit: word "busy"; at: where its
  * numbers begin. */
 struct redisReply;

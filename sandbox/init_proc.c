@@ -327,8 +327,7 @@ keeper(const struct init *in, const struct init_process *p,
 
 	if (!p->terminal && take_stdin(fds[0]) < 0)
 		r.why = errno;
-	else if (signals >= 0 &&
-		 prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+	else if (signals >= 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 		start_process(p, fds, slave, &r);
 	if (write(report, &r, sizeof(r)) != (ssize_t)sizeof(r) || r.why != 0)
 		_exit(1);

@@ -24,8 +24,8 @@
 enum {
 	PIECE = 16 << 10,
 	PIPE_MAX = 1 << 20, /* the most room that a pipe can be given */
-	QUIET_MS = 50, /* for what it left to end, too */
-	LATE_MS = 10000, /* for init to say that it was killed */
+	QUIET_MS = 50,      /* for what it left to end, too */
+	LATE_MS = 10000,    /* for init to say that it was killed */
 	MS = 1000,
 	SIGNALED = 128,
 	TIMED_OUT = 124, /* as timeout(1) has it */
@@ -287,8 +287,8 @@ read_on(struct exec *x)
 	x->held = false;
 	for (int i = 0; i < STREAMS; i++)
 		if (!x->at_end[i])
-			(void)uv_poll_start(&x->polls[i],
-			    UV_READABLE | UV_DISCONNECT, on_pipe);
+			(void)uv_poll_start(
+			    &x->polls[i], UV_READABLE | UV_DISCONNECT, on_pipe);
 	if (x->over)
 		(void)uv_timer_start(&x->timer, on_quiet, 0, 0);
 }

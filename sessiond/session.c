@@ -131,7 +131,7 @@ session_input_of(struct shim *s, const char *client)
 	static struct known {
 		char client[40];
 		uint64_t n, used;
-	} *known; /* one session a process */
+	} * known; /* one session a process */
 	static uint64_t uses;
 	size_t most = (size_t)s->settings->sessiond_viewers + CLIENTS_GONE;
 	struct known *oldest;
@@ -755,8 +755,7 @@ read_file(int fd, char *p, size_t size)
 	size_t at = 0;
 	ssize_t n;
 
-	while (at < size &&
-	       (n = pread(fd, p + at, size - at, (off_t)at)) > 0)
+	while (at < size && (n = pread(fd, p + at, size - at, (off_t)at)) > 0)
 		at += (size_t)n;
 	return at;
 }

@@ -190,8 +190,9 @@ queue_output(struct viewer *v)
 static void
 send_queued(struct viewer *v)
 {
-	if (!v->dead && (wslay_event_send(v->ws) != 0 ||
-			    wslay_event_get_queued_msg_count(v->ws) > QUEUED_MAX))
+	if (!v->dead &&
+	    (wslay_event_send(v->ws) != 0 ||
+		wslay_event_get_queued_msg_count(v->ws) > QUEUED_MAX))
 		bury(v);
 }
 
@@ -667,8 +668,7 @@ say_hello(struct viewer *v)
 	json_set_int(o, "ring_start", (long long)t->ring.start);
 	json_set_int(o, "ring_end", (long long)t->ring.end);
 	json_set_int(o, "since", (long long)v->sent);
-	json_set_int(
-	    o, "input", (long long)*input_of(v));
+	json_set_int(o, "input", (long long)*input_of(v));
 	json_set_str(o, "state", session_state_name(v->shim->session.state));
 	tell_json(v, FRAME_HELLO, o);
 }
