@@ -331,6 +331,26 @@ use_line(struct attached *t)
 		drop(t);
 }
 
+static bool
+is_done(const struct un_term *m)
+{
+	return m->exited || m->detached;
+}
+
+/*
+ * What it says, what we have to say to it, and whether it still lives. `heard`:
+ * there may be something to read.
+ */
+static void
+serve_line(struct attached *t, bool heard)
+{
+	if (t->ws && heard)
+		use_line(t);
+	send_all(t);
+	if (t->ws && !is_done(&t->term) && is_silent(t))
+		drop(t);
+}
+
 /* ---- our side ---- */
 
 static void
@@ -459,12 +479,6 @@ wait_some(struct attached *t, struct pollfd fds[FDS])
 	(void)poll(fds, FDS, poll_timeout(t));
 }
 
-static bool
-is_done(const struct un_term *m)
-{
-	return m->exited || m->detached;
-}
-
 static void
 turn(struct attached *t)
 {
@@ -481,22 +495,16 @@ turn(struct attached *t)
 	if (fds[FD_OUT].revents)
 		write_output(t);
 	/* What waits in the layers above the socket wakes no poll. */
-	if (t->ws && !is_done(&t->term) &&
-	    (fds[FD_LINE].revents || (was_full && !is_full(t))))
-		use_line(t);
-	send_all(t);
-	if (t->ws && !is_done(&t->term) && is_silent(t))
-		drop(t);
+	serve_line(t, !is_done(&t->term) &&
+			  (fds[FD_LINE].revents || (was_full && !is_full(t))));
 	if (is_done(&t->term) && t->term.out.len == 0)
 		finish(t, t->term.exited ? UN_ATTACH_EXIT : UN_ATTACH_DETACHED);
 	else if (!t->ws && !is_done(&t->term) &&
 		 clock_mono_ms() >= t->next_ms && !t->over) {
 		connect_line(t);
-		/* Nor does what came with the handshake's answer. */
-		if (t->ws) {
-			use_line(t);
-			send_all(t);
-		}
+		/* Neither does what came with the handshake's answer: a hello,
+		 * behind which we may say what was typed. */
+		serve_line(t, true);
 	}
 }
 

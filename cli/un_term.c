@@ -106,7 +106,7 @@ broken(struct err *err, const char *what)
 	return err_set(err, ERR_INVALID, 0, "unfarm.term.v1: %s", what);
 }
 
-/* All before `offset` was taken.  One that knows us no more begins anew. */
+/* All before `offset` was taken. */
 static void
 acknowledged(struct un_term *t, uint64_t offset)
 {
@@ -142,6 +142,7 @@ take_hello(struct un_term *t, const json_t *o, struct err *err)
 
 	if (!json_is_object(o) || input < 0 || since < 0)
 		return broken(err, "its hello cannot be read");
+	/* It knows us no more, and begins anew. */
 	if ((uint64_t)input < t->in_at)
 		t->in_at = (uint64_t)input;
 	acknowledged(t, (uint64_t)input);
@@ -251,6 +252,8 @@ un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 	case FRAME_EXIT:
 		return take_exit(t, get_u64(body), o, err);
 	default: /* FRAME_INACK */
+		if (get_u64(body) > t->in_at + t->sent)
+			return broken(err, "it has what was not sent");
 		acknowledged(t, get_u64(body));
 		return 0;
 	}

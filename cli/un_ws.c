@@ -40,6 +40,7 @@ struct un_ws {
 	struct buf left; /* came with the handshake's answer */
 	char why[CURL_ERROR_SIZE];
 	bool over;
+	bool dry; /* nothing more to read for now */
 };
 
 /* ---- bytes ---- */
@@ -63,17 +64,20 @@ on_recv(wslay_event_context_ptr c, uint8_t *p, size_t n, int flags, void *ctx)
 	ssize_t got = 0;
 
 	(void)flags;
+	ws->dry = true;
 	if (ws->hooks.is_full(ws->hooks.ctx)) {
 		wslay_event_set_error(c, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
 	if (ws->left.len > 0) {
+		ws->dry = false;
 		got = (ssize_t)(n < ws->left.len ? n : ws->left.len);
 		memcpy(p, ws->left.data, (size_t)got);
 		buf_consume(&ws->left, (size_t)got);
 		return got;
 	}
 	got = line_read(ws, p, n);
+	ws->dry = got <= 0;
 	if (got > 0)
 		return got;
 	wslay_event_set_error(
@@ -113,7 +117,7 @@ on_message(wslay_event_context_ptr c,
 	struct un_ws *ws = ctx;
 
 	(void)c;
-	ws->hooks.on_heard(ws->hooks.ctx); /* a ping, too */
+	ws->hooks.on_heard(ws->hooks.ctx);
 	if (m->opcode == WSLAY_BINARY_FRAME)
 		ws->hooks.on_message(ws->hooks.ctx, m->msg, m->msg_length);
 	else if (m->opcode == WSLAY_CONNECTION_CLOSE)
@@ -455,8 +459,14 @@ un_ws_queue(struct un_ws *ws, const void *p, size_t n)
 bool
 un_ws_receive(struct un_ws *ws)
 {
-	return wslay_event_recv(ws->ws) == 0 && !ws->over &&
-	       wslay_event_want_read(ws->ws);
+	int r;
+
+	/* It stops at half a head, too; the rest may wait in TLS, unheard. */
+	do {
+		ws->dry = true; /* if it does not even try */
+		r = wslay_event_recv(ws->ws);
+	} while (r == 0 && !ws->dry);
+	return r == 0 && !ws->over && wslay_event_want_read(ws->ws);
 }
 
 bool

@@ -17,9 +17,9 @@ struct un_ws;
 
 struct un_ws_hooks {
 	void *ctx;
-	/* Something whole came: a message, a ping. */
+	/* Something whole came, pings too. */
 	void (*on_heard)(void *ctx);
-	/* A binary message that is whole. */
+	/* A binary message; after that. */
 	void (*on_message)(void *ctx, const uint8_t *p, size_t n);
 	/* No more for now: what has come is left where it is. */
 	bool (*is_full)(void *ctx);

@@ -39,6 +39,6 @@ struct gateway {
 	TAILQ_HEAD(relay_list, relay) relays;
 	TAILQ_HEAD(stream_list, stream) streams;
 	size_t answer_bytes; /* of nodes' answers that are not passed on */
-	size_t body_bytes; /* of all requests that are open */
-	bool draining;     /* answers close their connections */
+	size_t body_bytes;   /* of all requests that are open */
+	bool draining;       /* answers close their connections */
 };

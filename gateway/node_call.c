@@ -21,9 +21,9 @@
 #include "mem.h"
 
 enum {
-	CONNECT_MS = 3000,   /* to the challenge */
-	ANSWER_MS = 3700000, /* the longest command call, and more */
-	QUICK_MS = 30000,
+	CONNECT_MS = 3000,     /* to the challenge */
+	COMMAND_MS = 86500000, /* the longest command call, and more */
+	ANSWER_MS = 120000,    /* of all others; artifacts take 30 s to come */
 	HEAD_MAX = 256,
 	OUT_MAX = 96 << 20,
 	IN_MAX = 256 << 20,
@@ -43,8 +43,9 @@ struct node_call {
 	unsigned handles;
 	enum phase phase;
 	char secret[LINK_SECRET_LEN + 1];
-	char *head; /* owned */
-	char *body; /* owned */
+	uint64_t answer_ms; /* so long it may take */
+	char *head;         /* owned */
+	char *body;         /* owned */
 	size_t body_len;
 	struct buf out;
 	size_t written;
@@ -198,8 +199,7 @@ ask(struct node_call *c)
 	}
 	buf_clear(&c->in);
 	c->phase = PHASE_ASKED;
-	(void)uv_timer_start(&c->timer, c->timer.timer_cb,
-	    c->hooks.quick ? QUICK_MS : ANSWER_MS, 0);
+	(void)uv_timer_start(&c->timer, c->timer.timer_cb, c->answer_ms, 0);
 }
 
 static void
@@ -346,6 +346,14 @@ fill_head(struct node_call *c, const json_t *head, size_t len)
 	c->head = json_text(copy);
 }
 
+static bool
+is_command(const json_t *head)
+{
+	const char *call = json_string_value(json_object_get(head, "call"));
+
+	return call && strcmp(call, "exec") == 0;
+}
+
 struct node_call *
 node_call_start(struct gateway *gw, const json_t *node, const json_t *head,
     const char *body, size_t len, const struct node_hooks *hooks)
@@ -361,6 +369,7 @@ node_call_start(struct gateway *gw, const json_t *node, const json_t *head,
 	(void)snprintf(
 	    c->secret, sizeof(c->secret), "%s", secret ? secret : "");
 	fill_head(c, head, len);
+	c->answer_ms = is_command(head) ? COMMAND_MS : ANSWER_MS;
 	c->body = xmalloc(len + 1);
 	memcpy(c->body, body, len);
 	c->body_len = len;

@@ -24,7 +24,6 @@ struct node_answer {
 
 struct node_hooks {
 	void *ctx;
-	bool quick; /* it needs no time: without an answer something is wrong */
 	/*
 	 * The answer, complete, or err.  One without a length comes at its
 	 * head: then the caller takes the connection (node_call_take()), or the

@@ -31,11 +31,23 @@ struct side {
 struct relay {
 	TAILQ_ENTRY(relay) link;
 	struct gateway *gw;
-	struct side sides[SIDES];                 /* client, shim */
+	struct request *req;      /* owns us until the connection is ours */
+	struct side sides[SIDES]; /* client, shim */
 	struct MHD_UpgradeResponseHandle *client; /* owns the client's fd */
 	unsigned handles;
 	bool dead;
 };
+
+void
+relay_abandon(struct relay *r)
+{
+	if (!r)
+		return;
+	for (int i = 0; i < SIDES; i++)
+		buf_done(&r->sides[i].data);
+	cleanup_closep(&r->sides[1].fd);
+	free(r);
+}
 
 static void
 on_closed(uv_handle_t *h)
@@ -44,14 +56,9 @@ on_closed(uv_handle_t *h)
 
 	if (--r->handles > 0)
 		return;
-	for (int i = 0; i < SIDES; i++)
-		buf_done(&r->sides[i].data);
-	cleanup_closep(&r->sides[1].fd);
-	if (r->client) {
-		(void)MHD_upgrade_action(r->client, MHD_UPGRADE_ACTION_CLOSE);
-		server_resumed(r->gw->server); /* which then closes it */
-	}
-	free(r);
+	(void)MHD_upgrade_action(r->client, MHD_UPGRADE_ACTION_CLOSE);
+	server_resumed(r->gw->server); /* which then closes it */
+	relay_abandon(r);
 }
 
 static void
@@ -159,6 +166,7 @@ on_upgrade(void *cls, struct MHD_Connection *conn, void *req_cls,
 
 	(void)conn;
 	(void)req_cls;
+	r->req->relay = NULL;
 	r->client = urh;
 	client->fd = sock;
 	set_quick(sock);
@@ -182,6 +190,8 @@ relay_start(struct request *req, int fd, char *read, size_t len,
 	struct MHD_Response *response;
 
 	r->gw = req->gw;
+	r->req = req;
+	req->relay = r;
 	for (int i = 0; i < SIDES; i++)
 		buf_init(&r->sides[i].data, WAITING_MAX);
 	r->sides[1].fd = fd;

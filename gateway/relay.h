@@ -16,6 +16,10 @@ struct request;
 void relay_start(struct request *req, int fd, char *read, size_t len,
     const char *accept, const char *protocol);
 
+/* The request ended before its connection was handed over.  NULL is fine. */
+struct relay;
+void relay_abandon(struct relay *r);
+
 /* All of them: when the gateway ends. */
 struct gateway;
 void relay_close_all(struct gateway *gw);

@@ -11,6 +11,7 @@
 #include "keyring.h"
 #include "log.h"
 #include "mem.h"
+#include "relay.h"
 #include "respond.h"
 #include "server.h"
 
@@ -112,6 +113,7 @@ request_free(struct request *req)
 		req->call_free(req->call);
 	if (req->response)
 		MHD_destroy_response(req->response);
+	relay_abandon(req->relay);
 	keyring_unref(req->key);
 	request_drop_body(req);
 	free(req->received);

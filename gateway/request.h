@@ -20,6 +20,7 @@
 struct gateway;
 struct key_entry;
 struct peer;
+struct relay;
 
 /* The headers that we read. */
 enum header_id {
@@ -80,6 +81,7 @@ struct request {
 	void *call;
 	void (*call_free)(void *call);
 
+	struct relay *relay;           /* owned until it has the connection */
 	struct MHD_Response *response; /* owned until it is queued */
 	int status;
 	bool suspended;

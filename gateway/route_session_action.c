@@ -30,7 +30,6 @@ begin(struct request *req, const char *name, struct err *err)
 	if (!c)
 		return NULL;
 	c->show = session_call_show_record;
-	c->quick = true;
 	return c;
 }
 
@@ -146,7 +145,6 @@ handle_execute(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = session_call_show_as_is;
-	c->quick = false;
 	(void)snprintf(c->wish, sizeof(c->wish), "thaw");
 	return go(c);
 }
@@ -178,7 +176,6 @@ handle_end(struct request *req, struct err *err)
 	if (!c)
 		return -1;
 	c->show = session_call_show_as_is;
-	c->quick = false;
 	c->found = end_found;
 	json_set_bool(c->head, "audit", audit && strcmp(audit, "0") != 0);
 	return go(c);

@@ -163,16 +163,10 @@ refuse(struct attach *a)
 }
 
 static void
-found(struct session_call *c)
+ask(struct session_call *c)
 {
-	const struct node_hooks hooks = { c, true, on_answer };
-	struct attach *a = (struct attach *)c;
+	const struct node_hooks hooks = { c, on_answer };
 	struct err err;
-
-	if (*a->bound && strcmp(a->bound, c->id) != 0) {
-		refuse(a);
-		return;
-	}
 
 	json_set_str(c->head, "session", c->id);
 	if (c->node && strcmp(c->state, "lost") != 0) {
@@ -183,6 +177,17 @@ found(struct session_call *c)
 	(void)err_set(&err, ERR_NOT_FOUND, 0,
 	    "Session not found: it was lost with its node");
 	respond_err(c->req, &err);
+}
+
+static void
+found(struct session_call *c)
+{
+	struct attach *a = (struct attach *)c;
+
+	if (*a->bound && strcmp(a->bound, c->id) != 0)
+		refuse(a);
+	else
+		ask(c);
 }
 
 /* ---- who it is ---- */

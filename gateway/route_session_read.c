@@ -81,7 +81,6 @@ handle(struct request *req, struct err *err)
 	c->found = found;
 	c->show = show;
 	c->away = away;
-	c->quick = true;
 	session_call_find(c, req->key->key.public_key);
 	return 0;
 }

@@ -96,7 +96,7 @@ on_answer(void *ctx, const struct node_answer *a, const struct err *err)
 void
 session_call_ask(struct session_call *c, bool whole)
 {
-	const struct node_hooks hooks = { c, c->quick, on_answer };
+	const struct node_hooks hooks = { c, on_answer };
 	const struct request *req = c->req;
 
 	if (strcmp(c->state, "lost") == 0) {

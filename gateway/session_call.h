@@ -14,7 +14,6 @@ struct session_call {
 	struct request *req;
 	char id[64];    /* its id, once it was found */
 	char state[24]; /* what Redis says */
-	bool quick;     /* the shim answers at once */
 	char wish[24];  /* what for: session_find.lua looks at the limits */
 	json_t *record; /* owned: what its shim said last; NULL: nothing yet */
 	json_t *node;   /* owned: how to reach its node; NULL: it is away */

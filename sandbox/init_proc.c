@@ -12,13 +12,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,6 +43,8 @@ enum {
 	OUT_OF_THE_WAY = 64,
 	KILL_ROUNDS = 2000,
 	KILL_PAUSE_NS = 1000000,
+	REPORT_MS = 10000,
+	COPY_PIECE = 1 << 20,
 	CHILDREN_MAX = 16 << 10,
 	DEEP = 256,
 };
@@ -287,6 +292,30 @@ watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+/*
+ * What comes as a file of memory is the host's, and was made outside of our
+ * limits; who holds it open keeps it.  A copy in its place is ours.
+ */
+static int
+take_stdin(int fd)
+{
+	auto_close int own = -1;
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	own = memfd_create("stdin", MFD_CLOEXEC);
+	if (own < 0)
+		return -1;
+	while ((n = sendfile(own, fd, NULL, COPY_PIECE)) > 0)
+		;
+	return n < 0 || lseek(own, 0, SEEK_SET) < 0 ||
+		       dup3(own, fd, O_CLOEXEC) < 0
+		   ? -1
+		   : 0;
+}
+
 /* In the keeper, whose signals are blocked as init's are. */
 static _Noreturn void
 keeper(const struct init *in, const struct init_process *p,
@@ -296,7 +325,9 @@ keeper(const struct init *in, const struct init_process *p,
 	int signals = watch_signals();
 	char none;
 
-	if (signals >= 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+	if (!p->terminal && take_stdin(fds[0]) < 0)
+		r.why = errno;
+	else if (signals >= 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 		start_process(p, fds, slave, &r);
 	if (write(report, &r, sizeof(r)) != (ssize_t)sizeof(r) || r.why != 0)
 		_exit(1);
@@ -351,7 +382,10 @@ open_terminal(const struct init_process *p, int *ret_master, int *ret_slave)
 	return *ret_slave < 0 ? -1 : 0;
 }
 
-/* The keeper waits until *ret_report is closed. */
+/*
+ * The keeper waits until *ret_report is closed.  Somebody inside may have
+ * stopped it, or what it forked.
+ */
 static struct report
 start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
     const int fds[STREAMS], int master, int slave, int *ret_report)
@@ -376,8 +410,11 @@ start_keeper(struct init *in, struct init_kept *k, const struct init_process *p,
 		return r;
 	}
 	k->id = p->id;
-	(void)!read(*ret_report, &r, sizeof(r));
+	if (poll(&(struct pollfd){ .fd = *ret_report, .events = POLLIN }, 1,
+		REPORT_MS) == 1)
+		(void)!read(*ret_report, &r, sizeof(r));
 	if (r.why != 0) {
+		(void)kill(k->keeper, SIGKILL);
 		(void)waitpid(k->keeper, NULL, 0);
 		k->keeper = 0;
 	}

@@ -15,9 +15,9 @@
 
 enum {
 	BODY_MAX = 64 << 20,
-	OUT_MAX = 256 << 20, /* artifacts in base64; see artifacts_mb */
 	FULL = 1 << 20,
 	HEAD_MAX = 128,
+	OUT_MAX = CLIENT_ANSWER_MAX + HEAD_MAX,
 };
 
 /* ---- its end ---- */
@@ -43,7 +43,7 @@ bury(struct client *c)
 	c->dead = true;
 	TAILQ_REMOVE(&c->shim->clients, c, link);
 	if (c->on_gone)
-		c->on_gone(c->gone_ctx);
+		c->on_gone(c->ctx);
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 }
 
@@ -78,6 +78,8 @@ write_out(struct client *c)
 		bury(c);
 	else
 		watch(c);
+	if (c->on_room && !c->dead && !client_is_full(c))
+		c->on_room(c->ctx);
 }
 
 static void
@@ -99,7 +101,6 @@ begin(struct client *c, int status, const char *type, const char *length)
 	    head, sizeof(head), "%d %s %s\n", status, length, type);
 
 	c->answered = true;
-	c->on_gone = NULL;
 	say(c, head, (size_t)n);
 }
 
@@ -109,6 +110,7 @@ client_bytes(
 {
 	char length[24];
 
+	c->on_gone = c->on_room = NULL;
 	(void)snprintf(length, sizeof(length), "%zu", n);
 	begin(c, status, type, length);
 	say(c, p, n);
@@ -156,6 +158,7 @@ client_piece(struct client *c, const char *p, size_t n)
 void
 client_end(struct client *c)
 {
+	c->on_gone = c->on_room = NULL;
 	c->last = true;
 	if (!c->dead)
 		write_out(c);
@@ -248,6 +251,9 @@ on_socket(uv_poll_t *poll, int status, int events)
 		read_more(c);
 	if (!c->dead && c->last && c->on_taken && waiting(c) == 0)
 		hear_taken(c);
+	/* Gateways close both ways or none: it would be told for ever. */
+	else if (!c->dead && c->answered && (events & UV_DISCONNECT))
+		bury(c);
 }
 
 static void

@@ -10,6 +10,8 @@
 #include "err.h"
 #include "shim.h"
 
+enum { CLIENT_ANSWER_MAX = (256 << 20) - 4096 };
+
 struct client {
 	TAILQ_ENTRY(client) link;
 	struct shim *shim;
@@ -22,9 +24,11 @@ struct client {
 	size_t written; /* of it */
 	bool answered, last, dead, called;
 	unsigned handles;
-	/* When the client is gone before it was answered. */
+	/* When the client is gone before all of the answer was said. */
 	void (*on_gone)(void *ctx);
-	void *gone_ctx;
+	/* What waited was written: it is not full any more.  Or NULL. */
+	void (*on_room)(void *ctx);
+	void *ctx;
 	/*
 	 * When all of the answer was read: the gateway hangs up behind it.  Not
 	 * called when it died in the middle.

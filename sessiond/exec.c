@@ -19,10 +19,13 @@
 #include "mem.h"
 #include "out.h"
 #include "session.h"
+#include "utf8.h"
 
 enum {
 	PIECE = 16 << 10,
-	QUIET_MS = 50, /* what was written before the end arrives within this */
+	PIPE_MAX = 1 << 20, /* the most room that a pipe can be given */
+	QUIET_MS = 50,      /* for what it left to end, too */
+	LATE_MS = 10000,    /* for init to say that it was killed */
 	MS = 1000,
 	SIGNALED = 128,
 	TIMED_OUT = 124, /* as timeout(1) has it */
@@ -37,20 +40,26 @@ struct exec {
 	struct client *client; /* NULL: gone, or we asked ourselves */
 	void (*done)(struct shim *s, int exit_code);
 	uint32_t id;
-	int pipes[STREAMS]; /* -1: at its end */
+	int pipes[STREAMS]; /* -1: none was made */
 	uv_poll_t polls[STREAMS];
+	bool at_end[STREAMS];
+	bool held; /* not read: the client has no room */
 	struct buf text[STREAMS];
 	bool truncated[STREAMS];
 	uv_timer_t timer;
 	unsigned handles;
 	int64_t began_ms, limit_ms;
-	bool started, ended, timed_out, streams, answered, dead;
+	bool started, ended, over, timed_out, streams, dead;
 	int exit_code;
 	char job[ID_MAX];
 };
 
 static const char *const stream_names[STREAMS] = { "stdout", "stderr" };
 
+/*
+ * Not before: closing a handle takes the number of its descriptor out of epoll,
+ * whoever has that number by then.
+ */
 static void
 on_closed(uv_handle_t *h)
 {
@@ -106,6 +115,31 @@ say_end(struct exec *x, struct out *o)
 	out_int(o, "wall_ms", wall_ms(x));
 }
 
+/* What it prints may be here before we are told that it began. */
+static void
+begin_stream(struct exec *x)
+{
+	if (x->client && x->streams && !x->client->answered)
+		client_stream(x->client, "text/event-stream");
+}
+
+static void
+stream_text(struct exec *x, enum stream k, size_t n)
+{
+	struct out o;
+
+	if (n == 0)
+		return;
+	begin_stream(x);
+	out_init(&o);
+	out_open(&o, NULL, '{');
+	out_text(&o, "data", x->text[k].data, n);
+	out_close(&o, '}');
+	send_event(x, stream_names[k], &o);
+	out_done(&o);
+	buf_consume(&x->text[k], n);
+}
+
 static void
 answer(struct exec *x)
 {
@@ -113,6 +147,8 @@ answer(struct exec *x)
 	auto_free char *text = NULL;
 	size_t n;
 
+	for (int k = 0; x->streams && k < STREAMS; k++)
+		stream_text(x, (enum stream)k, x->text[k].len);
 	out_init(&o);
 	out_open(&o, NULL, '{');
 	say_end(x, &o);
@@ -128,7 +164,8 @@ answer(struct exec *x)
 	out_close(&o, '}');
 	if (x->streams) {
 		send_event(x, "exit", &o);
-		client_end(x->client);
+		if (x->client)
+			client_end(x->client);
 		out_done(&o);
 		return;
 	}
@@ -145,6 +182,7 @@ finish(struct exec *x)
 
 	if (x->dead)
 		return;
+	begin_stream(x); /* it may be late for that */
 	if (x->client)
 		answer(x);
 	bury(x);
@@ -153,66 +191,112 @@ finish(struct exec *x)
 		done(s, code);
 }
 
-static void
-on_quiet(uv_timer_t *t)
-{
-	finish(t->data);
-}
-
-/* Daemons may hold the pipes open; what is in them now is all that counts. */
+/* It ended, and all that it wrote itself was read. */
 static void
 maybe_finish(struct exec *x)
 {
-	if (!x->ended)
-		return;
-	if (x->pipes[OUT] < 0 && x->pipes[ERR] < 0)
+	if (x->ended && !x->held && x->at_end[OUT] && x->at_end[ERR])
 		finish(x);
-	else
-		(void)uv_timer_start(&x->timer, on_quiet, QUIET_MS, 0);
 }
 
 /* ---- its output ---- */
 
+/* A character that is cut by the end of a piece waits for the next one. */
 static void
 stream_piece(struct exec *x, enum stream k, const char *p, size_t n)
 {
-	struct out o;
+	struct buf *text = &x->text[k];
 
-	out_init(&o);
-	out_open(&o, NULL, '{');
-	out_text(&o, "data", p, n);
-	out_close(&o, '}');
-	send_event(x, stream_names[k], &o);
-	out_done(&o);
+	if (buf_add(text, p, n) < 0)
+		abort(); /* it has room for two of them */
+	stream_text(x, k, utf8_whole(text->data, text->len));
+}
+
+/* What it prints waits in its pipes, and then so does it. */
+static void
+hold(struct exec *x)
+{
+	x->held = true;
+	for (int i = 0; i < STREAMS; i++)
+		(void)uv_poll_stop(&x->polls[i]);
 }
 
 static void
 take_output(struct exec *x, enum stream k, const char *p, size_t n)
 {
-	if (x->streams)
+	if (x->streams) {
 		stream_piece(x, k, p, n);
-	else if (buf_add_some(&x->text[k], p, n) < n)
+		if (x->client && client_is_full(x->client))
+			hold(x);
+	} else if (buf_add_some(&x->text[k], p, n) < n) {
 		x->truncated[k] = true;
+	}
+}
+
+/* False: there is nothing, now or any more. */
+static bool
+read_pipe(struct exec *x, enum stream k)
+{
+	char piece[PIECE];
+	ssize_t n = read(x->pipes[k], piece, sizeof(piece));
+
+	if (n > 0) {
+		take_output(x, k, piece, (size_t)n);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		(void)uv_poll_stop(&x->polls[k]);
+		x->at_end[k] = true;
+	}
+	return n > 0;
 }
 
 static void
 on_pipe(uv_poll_t *poll, int status, int events)
 {
 	struct exec *x = poll->data;
-	enum stream k = poll == &x->polls[OUT] ? OUT : ERR;
-	char piece[PIECE];
-	ssize_t n = read(x->pipes[k], piece, sizeof(piece));
 
 	(void)status;
 	(void)events;
-	if (n > 0) {
-		take_output(x, k, piece, (size_t)n);
-	} else if (n == 0 || errno != EAGAIN) {
-		(void)uv_poll_stop(poll);
-		cleanup_closep(&x->pipes[k]);
-		x->pipes[k] = -1;
-	}
+	(void)read_pipe(x, poll == &x->polls[OUT] ? OUT : ERR);
 	maybe_finish(x);
+}
+
+/*
+ * Daemons that it left may hold the pipes open, and write on and on: no more is
+ * read than they had room for when it ended.
+ */
+static void
+on_quiet(uv_timer_t *t)
+{
+	struct exec *x = t->data;
+
+	x->over = true;
+	if (x->held)
+		return; /* when the client has room */
+	for (int k = 0; k < STREAMS; k++)
+		for (int i = 0; i < PIPE_MAX / PIECE; i++)
+			if (x->at_end[k] || !read_pipe(x, (enum stream)k))
+				break;
+	finish(x);
+}
+
+static void
+read_on(struct exec *x)
+{
+	if (!x->held || x->dead)
+		return;
+	x->held = false;
+	for (int i = 0; i < STREAMS; i++)
+		if (!x->at_end[i])
+			(void)uv_poll_start(
+			    &x->polls[i], UV_READABLE | UV_DISCONNECT, on_pipe);
+	if (x->over)
+		(void)uv_timer_start(&x->timer, on_quiet, 0, 0);
+}
+
+static void
+on_client_room(void *ctx)
+{
+	read_on(ctx);
 }
 
 /* ---- its begin ---- */
@@ -224,7 +308,9 @@ on_limit(uv_timer_t *t)
 	struct err err;
 
 	x->timed_out = true;
+	x->exit_code = TIMED_OUT;
 	(void)box_stop(x->shim->box, x->id, &err);
+	(void)uv_timer_start(&x->timer, on_quiet, LATE_MS, 0);
 }
 
 /* Nobody wants the answer any more: the command goes on, as documented. */
@@ -234,6 +320,7 @@ on_client_gone(void *ctx)
 	struct exec *x = ctx;
 
 	x->client = NULL;
+	read_on(x);
 }
 
 static int
@@ -298,6 +385,8 @@ launch(struct exec *x, const char *const *argv, const char *const *env,
 	p.fds[0] = in;
 	p.fds[1] = out;
 	p.fds[2] = error;
+	/* From here on: nothing inside is trusted to say that it began. */
+	(void)uv_timer_start(&x->timer, on_limit, (uint64_t)x->limit_ms, 0);
 	return box_start(x->shim->box, x->id, &p, err);
 }
 
@@ -411,13 +500,16 @@ exec_start(
 	x->client = c;
 	x->limit_ms = limit_ms;
 	x->streams = json_is_true(json_object_get(body, "stream"));
+	for (int k = 0; x->streams && k < STREAMS; k++)
+		buf_init(&x->text[k], (size_t)2 * PIECE);
 	if (launch(x, words, env, client_str(body, "cwd", "/root"), in, err) <
 	    0) {
 		give_up(x);
 		return -1;
 	}
 	c->on_gone = on_client_gone;
-	c->gone_ctx = x;
+	c->on_room = on_client_room;
+	c->ctx = x;
 	return 0;
 }
 
@@ -460,11 +552,7 @@ static void
 started(struct exec *x)
 {
 	x->started = true;
-	(void)uv_timer_start(&x->timer, on_limit, (uint64_t)x->limit_ms, 0);
-	if (x->client && x->streams) {
-		client_stream(x->client, "text/event-stream");
-		x->client->on_gone = on_client_gone;
-	}
+	begin_stream(x);
 }
 
 static void
@@ -475,6 +563,7 @@ ended(struct exec *x, int status)
 					 : SIGNALED + WTERMSIG(status);
 	if (x->timed_out)
 		x->exit_code = TIMED_OUT;
+	(void)uv_timer_start(&x->timer, on_quiet, QUIET_MS, 0);
 	maybe_finish(x);
 }
 
@@ -488,11 +577,12 @@ exec_on_event(struct shim *s, struct box_event *e)
 			break;
 	if (!x)
 		return false;
-	if (e->kind == BOX_STARTED)
+	/* Each once, whatever init says. */
+	if (e->kind == BOX_STARTED && !x->started)
 		started(x);
-	else if (e->kind == BOX_REFUSED)
+	else if (e->kind == BOX_REFUSED && !x->started)
 		refused(x, &e->failure);
-	else
+	else if (e->kind == BOX_ENDED && !x->ended)
 		ended(x, e->status);
 	return true;
 }
@@ -503,11 +593,29 @@ exec_any(const struct shim *s)
 	return !TAILQ_EMPTY(&s->execs);
 }
 
+/* The session ended before it did. */
+static void
+forsake(struct exec *x)
+{
+	struct client *c = steal_ptr(&x->client);
+	struct err err;
+
+	bury(x);
+	if (!c)
+		return;
+	if (c->answered) {
+		client_end(c);
+		return;
+	}
+	(void)err_set(&err, ERR_NOT_FOUND, 0, "Session ended");
+	client_err(c, &err);
+}
+
 void
 exec_free_all(struct shim *s)
 {
 	struct exec *x;
 
 	while ((x = TAILQ_FIRST(&s->execs)) != NULL)
-		bury(x);
+		forsake(x);
 }

@@ -211,7 +211,7 @@ record_timing(const struct record *r, struct err *err)
 
 /*
  * A character may be cut by the end of an event: its first bytes wait for the
- * next event of the same kind.
+ * next event of the same kind, in rest.
  */
 static void
 print_event(FILE *f, const struct reader *in, struct buf *rest)
@@ -239,7 +239,8 @@ record_asciicast(const struct record *r, struct err *err)
 	auto_close int fd = new_file(err);
 	auto_free char *bytes = xmalloc(EVENT_MAX);
 	auto_buf struct buf out = { .cap = CUT_MAX },
-			    typed = { .cap = CUT_MAX };
+			    typed = { .cap = CUT_MAX },
+			    none = { .cap = CUT_MAX };
 	struct reader in = { .r = r, .bytes = bytes };
 	auto_fclose FILE *f = NULL;
 
@@ -253,8 +254,10 @@ record_asciicast(const struct record *r, struct err *err)
 		    "\"env\": {\"TERM\": \"xterm-256color\"}}\n",
 		    r->cols, r->rows, r->begun_wall_ms / MS, r->shell);
 	while (f && next_event(&in))
-		print_event(
-		    f, &in, in.event.kind == RECORD_INPUT ? &typed : &out);
+		print_event(f, &in,
+		    in.event.kind == RECORD_OUTPUT  ? &out
+		    : in.event.kind == RECORD_INPUT ? &typed
+						    : &none);
 	if (!f || fflush(f) != 0)
 		return err_errno(err, "write a recording");
 	return steal_fd(&fd);

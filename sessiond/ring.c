@@ -57,6 +57,8 @@ ring_add(struct ring *r, const void *p, size_t n)
 	/* Of more than fits, the first ones would be overwritten. */
 	size_t skip = n > r->cap ? n - (size_t)r->cap : 0;
 
+	if (r->fd < 0)
+		return; /* it was closed */
 	if (store(r, r->end + skip, bytes + skip, n - skip) < 0) {
 		log_warn(NULL, "output of a terminal cannot be kept: %m");
 		r->start = r->end = end;

@@ -257,8 +257,10 @@ create(struct server *s, struct caller *c, const char *id)
 	}
 	if (l) {
 		(void)snprintf(l->session, sizeof(l->session), "%s", id);
-		if (!hand_over(c, l))
+		if (!hand_over(c, l)) {
+			l->session[0] = '\0';
 			refuse(c, ERR_UNAVAILABLE, "a sandbox is gone");
+		}
 	} else {
 		c->waiting = true;
 	}
@@ -328,6 +330,12 @@ is_authentic(const struct server *s, struct caller *c, char *line, size_t n)
 	return true;
 }
 
+static void
+expect(int fd, int bytes)
+{
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
 /* Only the first line is taken from the socket: the rest is the shim's. */
 static void
 on_caller(uv_poll_t *poll, int status, int events)
@@ -337,15 +345,20 @@ on_caller(uv_poll_t *poll, int status, int events)
 	ssize_t n = recv(
 	    c->fd, line, sizeof(line) - 1, MSG_PEEK | MSG_DONTWAIT);
 	const char *end = n > 0 ? memchr(line, '\n', (size_t)n) : NULL;
+	bool is_all = (events & UV_DISCONNECT) ||
+		      (n > 0 && (size_t)n == sizeof(line) - 1);
 
-	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR) && status == 0)
 		return;
-	if (n <= 0 || (!end && (size_t)n == sizeof(line) - 1)) {
+	if (n <= 0 || (!end && is_all)) {
 		drop(c);
 		return;
 	}
-	if (!end || c->head)
+	if (c->head)
+		return;
+	/* What was seen is no news again. */
+	expect(c->fd, end ? 1 : (int)n + 1);
+	if (!end)
 		return;
 	if (recv(c->fd, line, (size_t)(end - line) + 1, 0) != end - line + 1 ||
 	    !is_authentic(c->server, c, line, (size_t)(end - line))) {
@@ -465,7 +478,8 @@ tell_store(struct server *s, struct shim_link *l)
 	struct told *told;
 	char keep[24], vcpu[24];
 
-	if (!l->dirty || !l->session[0] || !store_up(s->store))
+	/* It may have been given a session that it did not speak of yet. */
+	if (!l->dirty || !*head_word(l->record, "id") || !store_up(s->store))
 		return;
 	l->dirty = false;
 	text = json_text(l->record);

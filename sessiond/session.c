@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "b64.h"
@@ -25,9 +24,11 @@ enum {
 	MIB_SHIFT = 20,
 	VCPU_MAX = 8,
 	FREEZE_MS = 2000,
+	COLLECT_MS = 30000, /* for init to give out all files */
 	WORDS_MAX = 64,
-	CLIENTS_MAX = 16,
+	CLIENTS_GONE = 16,
 	FILES_MAX = 1000,
+	ANSWER_REST = 64 << 10, /* what is not in files */
 };
 
 #define ARTIFACTS "/tmp/artifacts"
@@ -74,7 +75,7 @@ static void set_clock(struct shim *s);
 static int64_t
 idle_left_ms(const struct shim *s)
 {
-	int64_t idle = clock_wall_ms() - s->session.activity_wall_ms;
+	int64_t idle = clock_mono_ms() - s->session.touched_ms;
 
 	return s->settings->sessiond_idle_seconds * MS - idle;
 }
@@ -120,33 +121,35 @@ void
 session_touched(struct shim *s)
 {
 	s->session.activity_wall_ms = clock_wall_ms();
+	s->session.touched_ms = clock_mono_ms();
 }
 
+/* For all who may be here at a time, and some who come back. */
 uint64_t *
 session_input_of(struct shim *s, const char *client)
 {
-	static struct {
+	static struct known {
 		char client[40];
-		uint64_t n;
-		unsigned used;
-	} known[CLIENTS_MAX]; /* one session a process */
-	static unsigned uses;
-	size_t oldest = 0;
+		uint64_t n, used;
+	} * known; /* one session a process */
+	static uint64_t uses;
+	size_t most = (size_t)s->settings->sessiond_viewers + CLIENTS_GONE;
+	struct known *oldest;
 
-	(void)s;
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (known[i].used > 0 && strcmp(known[i].client, client) == 0) {
-			known[i].used = ++uses;
-			return &known[i].n;
+	if (!known)
+		known = xcalloc(most, sizeof(*known));
+	oldest = known;
+	for (struct known *k = known; k < known + most; k++) {
+		if (k->used > 0 && strcmp(k->client, client) == 0) {
+			k->used = ++uses;
+			return &k->n;
 		}
-		if (known[i].used < known[oldest].used)
-			oldest = i;
+		if (k->used < oldest->used)
+			oldest = k;
 	}
-	(void)snprintf(
-	    known[oldest].client, sizeof(known[oldest].client), "%s", client);
-	known[oldest].n = 0;
-	known[oldest].used = ++uses;
-	return &known[oldest].n;
+	*oldest = (struct known){ .used = ++uses };
+	(void)snprintf(oldest->client, sizeof(oldest->client), "%s", client);
+	return &oldest->n;
 }
 
 /* ---- its record ---- */
@@ -224,15 +227,22 @@ say_exit(struct shim *s, enum viewer_finish how)
 	}
 }
 
+static void answer_waiting(struct shim *s);
+
 /* All inside is gone with its init; what was collected is ours. */
 static void
 terminated(struct shim *s)
 {
 	uint64_t keep = (uint64_t)s->settings->sessiond_keep_seconds * MS;
 
+	(void)uv_poll_stop(&s->box_poll);
+	/* No session knows of it: nothing is to be kept, or waited for. */
+	if (s->session.state == SESSION_warm) {
+		shim_leave(s);
+		return;
+	}
 	s->collecting = false;
 	exec_free_all(s);
-	(void)uv_poll_stop(&s->box_poll);
 	box_free(s->box);
 	s->box = NULL;
 	s->session.ended_wall_ms = clock_wall_ms();
@@ -254,6 +264,23 @@ collect(struct shim *s, const char *path)
 		log_err(NULL, "collect artifacts: %s", err.msg);
 		terminated(s);
 	}
+}
+
+/*
+ * Init is not trusted to answer, and a program can keep it from it.  What does
+ * not end by itself stands still until the master clears it away.
+ */
+static void
+on_collect_late(uv_timer_t *t)
+{
+	struct shim *s = t->data;
+	struct err err;
+
+	log_warn(NULL, "artifacts are not given out|session=%s", s->session.id);
+	if (box_freeze(s->box, FREEZE_MS, &err) < 0)
+		log_err(NULL, "freeze: %s", err.msg);
+	terminated(s);
+	answer_waiting(s);
 }
 
 static void
@@ -282,16 +309,22 @@ end(struct shim *s, const char *reason)
 	set_state(s, SESSION_ending);
 	s->collecting = true;
 	s->has_history = false;
+	(void)uv_timer_start(&s->farewell, on_collect_late, COLLECT_MS, 0);
 	collect(s, ARTIFACTS);
 }
 
 static void
 keep_file(struct shim *s, struct box_event *e)
 {
+	uint64_t most = (uint64_t)s->settings->sessiond_artifacts_mb
+			<< MIB_SHIFT;
 	struct artifact *a;
 
-	if (s->n_artifacts >= SHIM_FILES_MAX + 1)
+	/* Two collections, and none of what init says is sure. */
+	if (s->n_artifacts >= SHIM_FILES_MAX + 1 ||
+	    e->size > 2 * most - s->artifact_bytes)
 		return;
+	s->artifact_bytes += e->size;
 	s->artifacts = xreallocarray(
 	    s->artifacts, s->n_artifacts + 1, sizeof(*s->artifacts));
 	a = &s->artifacts[s->n_artifacts++];
@@ -545,7 +578,7 @@ read_spec(struct session *n, const json_t *o)
 	n->audit = json_is_true(json_object_get(o, "audit"));
 	n->ttl_ms = client_int(o, "ttl_ms", 0);
 	n->created_wall_ms = n->activity_wall_ms = clock_wall_ms();
-	n->since_ms = clock_mono_ms();
+	n->since_ms = n->touched_ms = clock_mono_ms();
 }
 
 static int
@@ -715,23 +748,37 @@ call_attach(struct shim *s, struct client *c, struct err *err)
 	return 0;
 }
 
-static void
-add_file(struct out *o, const char *name, int fd, uint64_t size)
+/* How much of it there is, at most size: others may cut it at any moment. */
+static size_t
+read_file(int fd, char *p, size_t size)
 {
-	void *p = size > 0 ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0)
-			   : NULL;
+	size_t at = 0;
+	ssize_t n;
 
-	if (p == MAP_FAILED)
-		return;
-	out_open(o, NULL, '{');
-	out_str(o, "filename", name);
-	out_base64(o, "content_base64", p ? p : "", size);
-	out_close(o, '}');
-	if (p)
-		(void)munmap(p, size);
+	while (at < size && (n = pread(fd, p + at, size - at, (off_t)at)) > 0)
+		at += (size_t)n;
+	return at;
 }
 
-static void
+/* False: an answer has no room for it. */
+static bool
+add_file(struct out *o, const char *name, int fd, size_t size)
+{
+	auto_free char *p = NULL;
+	size_t n;
+
+	if (o->text.len + size / 3 * 4 + ANSWER_REST > CLIENT_ANSWER_MAX)
+		return false;
+	p = xmalloc(size + 1);
+	n = read_file(fd, p, size);
+	out_open(o, NULL, '{');
+	out_str(o, "filename", name);
+	out_base64(o, "content_base64", p, n);
+	out_close(o, '}');
+	return true;
+}
+
+static bool
 add_export(struct out *o, const struct shim *s, const char *name,
     record_export *export)
 {
@@ -739,19 +786,18 @@ add_export(struct out *o, const struct shim *s, const char *name,
 	auto_close int fd = export(&s->session.record, &err);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
-	if (size < 0)
-		log_err(NULL, "%s: %s", name, err.msg);
-	else
-		add_file(o, name, fd, (uint64_t)size);
+	if (size >= 0)
+		return add_file(o, name, fd, (size_t)size);
+	log_err(NULL, "%s: %s", name, err.msg);
+	return false;
 }
 
-/*
- * Sizes are those that init told, and files can no longer change: all of
- * the sandbox is dead.
- */
-static void
+/* As large as init told, which keep_file() has checked. */
+static bool
 add_artifacts(struct out *o, const struct shim *s, bool history)
 {
+	bool all = true;
+
 	out_open(o, "artifacts", '[');
 	for (size_t i = 0; i < s->n_artifacts; i++) {
 		const struct artifact *a = &s->artifacts[i];
@@ -759,14 +805,16 @@ add_artifacts(struct out *o, const struct shim *s, bool history)
 				  strcmp(a->name, "bash_history") == 0;
 
 		if (!is_history || history)
-			add_file(o, a->name, a->fd, a->size);
+			all &= add_file(o, a->name, a->fd, a->size);
 	}
+	/* The first two have all of it, and are never as large. */
 	if (s->session.audit) {
-		add_export(o, s, "session.log.gz", record_typescript);
-		add_export(o, s, "session.timing", record_timing);
-		add_export(o, s, "session.cast", record_asciicast);
+		all &= add_export(o, s, "session.log.gz", record_typescript);
+		all &= add_export(o, s, "session.timing", record_timing);
+		all &= add_export(o, s, "session.cast", record_asciicast);
 	}
 	out_close(o, ']');
+	return all;
 }
 
 /* Calls to end it that wait until it is over. */
@@ -777,6 +825,7 @@ answer_end(struct shim *s, struct client *c)
 	auto_free char *text = NULL;
 	struct out o;
 	size_t n;
+	bool all;
 
 	out_init(&o);
 	out_open(&o, NULL, '{');
@@ -787,8 +836,8 @@ answer_end(struct shim *s, struct client *c)
 	out_str(&o, "message", "Session terminated");
 	out_str(&o, "container_name", s->session.container);
 	out_str(&o, "reason", s->session.reason);
-	out_bool(&o, "artifacts_truncated", s->artifacts_cut);
-	add_artifacts(&o, s, history);
+	all = add_artifacts(&o, s, history);
+	out_bool(&o, "artifacts_truncated", s->artifacts_cut || !all);
 	out_close(&o, '}');
 	text = out_steal(&o, &n);
 	c->on_taken = shim_leave; /* else it is there for another try */

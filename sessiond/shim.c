@@ -35,7 +35,7 @@
 #include "watch.h"
 #include "wire.h"
 
-enum { SETUP_MS = 20000, BACKLOG = 8 };
+enum { SETUP_MS = 20000, BACKLOG = 8, EVENTS_MAX = 64 };
 
 /* ---- sessiond, at the other end of our socket ---- */
 
@@ -133,18 +133,20 @@ on_connection(uv_poll_t *poll, int status, int events)
 
 /* ---- the sandbox ---- */
 
+/* Some at a time: it could speak for ever. */
 static void
 on_box(uv_poll_t *poll, int status, int events)
 {
 	struct shim *s = poll->data;
-	struct box_event e;
+	struct box_event e = { .kind = BOX_STARTED };
 
 	(void)status;
 	(void)events;
-	do {
+	for (int i = 0; i < EVENTS_MAX && e.kind != BOX_NOTHING && s->box;
+	     i++) {
 		box_receive(s->box, &e);
 		session_on_event(s, &e);
-	} while (e.kind != BOX_NOTHING && s->box);
+	}
 }
 
 static int

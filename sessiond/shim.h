@@ -88,6 +88,7 @@ struct session {
 	bool audit;
 	long vcpu, base_vcpu;
 	int64_t created_wall_ms, activity_wall_ms, ended_wall_ms;
+	int64_t touched_ms; /* monotonic: the same as activity */
 	int64_t ttl_ms;     /* of unfrozen time */
 	int64_t used_ms;    /* of it, until since_ms */
 	int64_t since_ms;   /* monotonic: when it began to run again */

@@ -89,6 +89,8 @@ close_master(struct term *t)
 	watch_drop(&t->poll);
 	cleanup_closep(&t->master);
 	t->master = -1;
+	/* Not for the next one. */
+	buf_clear(&t->input);
 }
 
 static void
@@ -123,7 +125,6 @@ term_hang_up(struct term *t)
 	if (t->master < 0)
 		return;
 	t->hung_up = true;
-	buf_clear(&t->input);
 	close_master(t);
 	wait_until_quiet(t);
 }
@@ -293,6 +294,7 @@ term_resize(struct term *t, unsigned cols, unsigned rows)
 static void
 begun(struct term *t, struct box_event *e)
 {
+	close_master(t); /* there is none, if init does not lie */
 	t->master = steal_fd(&e->fd);
 	t->started = true;
 	if (t->master < 0) {

@@ -28,6 +28,8 @@ enum {
 	CLOSE_MS = 100, /* for the last frames to arrive, see contract 10.7 */
 	REPLAY_MAX = 64 << 10, /* compatible: of what was printed before */
 	TEXT_MAX = 1024,
+	QUEUED = 64,       /* messages for it: it is not read meanwhile */
+	QUEUED_MAX = 4096, /* it is left; at most as many come with one read */
 	OFFSET = 8,
 };
 
@@ -90,7 +92,8 @@ bury(struct viewer *v)
 	TAILQ_REMOVE(&s->term.viewers, v, link);
 	uv_close((uv_handle_t *)&v->poll, on_closed);
 	uv_close((uv_handle_t *)&v->timer, on_closed);
-	session_viewer_left(s, v->clean);
+	/* Who only looks on does not decide that it is over. */
+	session_viewer_left(s, v->clean && !v->readonly);
 	viewers_tell_peers(&s->term);
 }
 
@@ -183,10 +186,13 @@ queue_output(struct viewer *v)
 	return true;
 }
 
+/* One that takes nothing is not told of others for ever. */
 static void
 send_queued(struct viewer *v)
 {
-	if (!v->dead && wslay_event_send(v->ws) != 0)
+	if (!v->dead &&
+	    (wslay_event_send(v->ws) != 0 ||
+		wslay_event_get_queued_msg_count(v->ws) > QUEUED_MAX))
 		bury(v);
 }
 
@@ -345,6 +351,13 @@ viewer_finish(struct viewer *v, enum viewer_finish how)
 
 /* ---- what it says ---- */
 
+/* How much it has typed; one without a name begins anew with each line. */
+static uint64_t *
+input_of(struct viewer *v)
+{
+	return *v->client ? session_input_of(v->shim, v->client) : &v->input;
+}
+
 /*
  * As much as the terminal takes; the rest waits, and we do not read on.  How
  * much it took is returned.
@@ -404,7 +417,7 @@ static void
 on_in(struct viewer *v, const uint8_t *p, size_t n)
 {
 	uint64_t at = n >= OFFSET ? get_u64(p) : 0;
-	uint64_t *done = session_input_of(v->shim, v->client);
+	uint64_t *done = input_of(v);
 	uint64_t have = *done + v->typed.len;
 
 	if (n < OFFSET || v->readonly)
@@ -491,6 +504,34 @@ on_message(wslay_event_context_ptr ws,
 
 /* ---- its socket ---- */
 
+/* It does not take our answers, to its pings and to what it typed. */
+static bool
+is_clogged(const struct viewer *v)
+{
+	return wslay_event_get_queued_msg_count(v->ws) >= QUEUED;
+}
+
+static bool
+is_read(const struct viewer *v)
+{
+	return !v->dead && !v->paused && !is_clogged(v) &&
+	       wslay_event_want_read(v->ws);
+}
+
+/*
+ * It said good-bye, or what cannot be understood, and was told so; or it can be
+ * told no more, and its end would be news for ever.
+ */
+static bool
+is_over(const struct viewer *v)
+{
+	bool deaf = !wslay_event_want_read(v->ws);
+
+	if (v->away && (deaf || (is_clogged(v) && !v->paused)))
+		return true;
+	return deaf && !wslay_event_want_write(v->ws);
+}
+
 static ssize_t
 on_recv(
     wslay_event_context_ptr ws, uint8_t *buf, size_t len, int flags, void *ctx)
@@ -499,7 +540,7 @@ on_recv(
 	ssize_t n;
 
 	(void)flags;
-	if (v->paused) {
+	if (!is_read(v)) {
 		wslay_event_set_error(ws, WSLAY_ERR_WOULDBLOCK);
 		return -1;
 	}
@@ -543,8 +584,7 @@ on_socket(uv_poll_t *poll, int status, int events)
 	send_queued(v);
 	if (v->dead)
 		return;
-	if (wslay_event_get_close_received(v->ws) &&
-	    !wslay_event_want_write(v->ws)) {
+	if (is_over(v)) {
 		bury(v);
 		return;
 	}
@@ -562,7 +602,7 @@ watch(struct viewer *v)
 		(void)uv_poll_stop(&v->poll); /* it would say so for ever */
 		return;
 	}
-	if (!v->paused && wslay_event_want_read(v->ws))
+	if (is_read(v))
 		events |= UV_READABLE;
 	if (wslay_event_want_write(v->ws))
 		events |= UV_WRITABLE;
@@ -579,7 +619,7 @@ viewer_go_on(struct viewer *v)
 	n = term_type(&v->shim->term, v->typed.data, v->typed.len);
 	buf_consume(&v->typed, n);
 	if (v->native && n > 0) {
-		uint64_t *done = session_input_of(v->shim, v->client);
+		uint64_t *done = input_of(v);
 
 		*done += n;
 		queue_offset(v, FRAME_INACK, *done);
@@ -603,7 +643,8 @@ on_ping(uv_timer_t *timer)
 {
 	struct viewer *v = timer->data;
 
-	if (++v->missed > MISSED_MAX) {
+	/* Of one that is not read no answer can be seen. */
+	if (!v->paused && ++v->missed > MISSED_MAX) {
 		bury(v);
 		return;
 	}
@@ -627,8 +668,7 @@ say_hello(struct viewer *v)
 	json_set_int(o, "ring_start", (long long)t->ring.start);
 	json_set_int(o, "ring_end", (long long)t->ring.end);
 	json_set_int(o, "since", (long long)v->sent);
-	json_set_int(
-	    o, "input", (long long)*session_input_of(v->shim, v->client));
+	json_set_int(o, "input", (long long)*input_of(v));
 	json_set_str(o, "state", session_state_name(v->shim->session.state));
 	tell_json(v, FRAME_HELLO, o);
 }
@@ -693,11 +733,12 @@ viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 	(void)uv_timer_init(&s->loop, &v->timer);
 	v->handles = 2;
 	v->poll.data = v->timer.data = v;
-	TAILQ_INSERT_TAIL(&s->term.viewers, v, link);
 	(void)uv_timer_start(&v->timer, on_ping, PING_MS, PING_MS);
+	/* What changes by that is in the hello, which comes first. */
 	session_viewer_came(s);
 	if (w->cols > 0 && w->rows > 0)
 		on_resize(v, w->cols, w->rows);
+	TAILQ_INSERT_TAIL(&s->term.viewers, v, link);
 	if (v->native)
 		say_hello(v);
 	else

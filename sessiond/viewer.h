@@ -77,6 +77,7 @@ struct viewer {
 	char client[40];     /* the same one, after a reconnection */
 	uint64_t sent;       /* offset of the next byte of output */
 	uint64_t acked;      /* native: output it has used */
+	uint64_t input;      /* typed by one that has no name */
 	struct buf typed;    /* that the terminal has no room for */
 };
 

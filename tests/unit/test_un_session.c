@@ -107,6 +107,19 @@ input_is_sent_again_from_where_it_was_taken(void **state)
 }
 
 static void
+what_was_not_sent_is_not_acknowledged(void **state)
+{
+	struct un_term *t = *state;
+
+	un_term_type(t, "hello", 5);
+	assert_int_equal(TAKE(t, HELLO("0", "0")), 0);
+	assert_int_equal(TAKE(t, "\12\0\0\0" U64("\5")), -1);
+	un_term_new_line(t);
+	assert_int_equal(TAKE(t, HELLO("0", "0")), 0);
+	NEXT(t, "\201\0\0\0" U64("\0") "hello");
+}
+
+static void
 what_is_lost_is_counted(void **state)
 {
 	struct un_term *t = *state;
@@ -354,6 +367,7 @@ main(void)
 #define ON_TERM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		ON_TERM(output_goes_on_where_it_was),
 		ON_TERM(input_is_sent_again_from_where_it_was_taken),
+		ON_TERM(what_was_not_sent_is_not_acknowledged),
 		ON_TERM(what_is_lost_is_counted),
 		ON_TERM(nonsense_is_refused),
 		ON_TERM(ends_are_told_apart),
