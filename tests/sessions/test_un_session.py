@@ -462,7 +462,7 @@ def test_detach_and_attach(sessions, how, keys, mode):
         assert t.output.startswith(f"Reconnecting to session {s['id']}... done\r\n".encode())
         assert b"still" in t.run("echo $there")
         # To have all painted, it was one line less for a moment; tmux has a line of its own.
-        wait_for("its size", lambda: re.search(rb"\n(20|19) 70\r", t.run("stty size")))
+        wait_for("its size", lambda: re.search(rb"(20|19) 70", t.run("stty size")))
         t.type(b"exit\r")
         assert t.end() == 0
         assert b"Session ended.\r\n" in t.output
