@@ -459,7 +459,7 @@ un_ws_queue(struct un_ws *ws, const void *p, size_t n)
 bool
 un_ws_receive(struct un_ws *ws)
 {
-	int r;
+	int r = 0;
 
 	/* It stops at half a head, too; the rest may wait in TLS, unheard. */
 	do {

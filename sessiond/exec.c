@@ -567,14 +567,22 @@ ended(struct exec *x, int status)
 	maybe_finish(x);
 }
 
-bool
-exec_on_event(struct shim *s, struct box_event *e)
+static struct exec *
+find(const struct shim *s, uint32_t id)
 {
 	struct exec *x;
 
 	TAILQ_FOREACH (x, &s->execs, link)
-		if (x->id == e->id)
-			break;
+		if (x->id == id)
+			return x;
+	return NULL;
+}
+
+bool
+exec_on_event(struct shim *s, struct box_event *e)
+{
+	struct exec *x = find(s, e->id);
+
 	if (!x)
 		return false;
 	/* Each once, whatever init says. */

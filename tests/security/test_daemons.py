@@ -65,10 +65,9 @@ def pids(farm):
     if "sessiond" in farm.procs:
         master = farm.procs["sessiond"].pid
         servers = [p for p in children(master) if b"--child" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()]
-        # A shim that makes its sandbox has not given up its rights yet: it has no socket.
-        ready = len(list((farm.dir / "run/sessions").iterdir()))
-        shims = [p for p in children(master) if p not in servers and int(status(p)["Uid"].split()[0]) != 0]
-        assert ready >= len(shims) > 0
+        shims = [p for p in children(master) if p not in servers]
+        # One that makes its sandbox has not given up its rights yet.
+        wait_for("shims that are set up", lambda: all(int(status(p)["Seccomp_filters"]) == FILTERS["shim"] for p in shims))
         return {"session_master": [master], "session_server": servers, "shim": shims}
     return {"gateway_parent": [farm.procs["gateway"].pid], "gateway": farm.gateways(), "scheduler": [farm.procs["scheduler"].pid],
             "master": [farm.procs["worker"].pid], "worker": farm.workers(), "caching_worker": farm.workers()}
