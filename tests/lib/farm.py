@@ -73,7 +73,10 @@ def remove_groups(name):
     for top in pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"):
         for folder in (*top.glob("*/"), top):
             for _ in range(50):
-                for pid in (folder / "cgroup.procs").read_text().split() if folder.exists() else ():
+                pids = ""
+                with contextlib.suppress(OSError):  # it goes meanwhile: ENODEV, too
+                    pids = (folder / "cgroup.procs").read_text()
+                for pid in pids.split():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)
                 with contextlib.suppress(FileNotFoundError):
