@@ -332,6 +332,8 @@ keep_file(struct shim *s, struct box_event *e)
 	a->name = xstrdup(s->has_history ? "bash_history" : e->name);
 	a->fd = steal_fd(&e->fd);
 	a->size = e->size;
+	if (!s->has_history)
+		s->n_left = s->n_artifacts;
 }
 
 /* Artifacts first, then what bash remembers. */
@@ -792,27 +794,32 @@ add_export(struct out *o, const struct shim *s, const char *name,
 	return false;
 }
 
-/* As large as init told, which keep_file() has checked. */
+static bool
+add_artifact(struct out *o, const struct artifact *a)
+{
+	return add_file(o, a->name, a->fd, a->size);
+}
+
+/*
+ * What the user left, the recording, bash's history.  Files are as large as
+ * init told, which keep_file() has checked.
+ */
 static bool
 add_artifacts(struct out *o, const struct shim *s, bool history)
 {
 	bool all = true;
 
 	out_open(o, "artifacts", '[');
-	for (size_t i = 0; i < s->n_artifacts; i++) {
-		const struct artifact *a = &s->artifacts[i];
-		bool is_history = i + 1 == s->n_artifacts && s->has_history &&
-				  strcmp(a->name, "bash_history") == 0;
-
-		if (!is_history || history)
-			all &= add_file(o, a->name, a->fd, a->size);
-	}
+	for (size_t i = 0; i < s->n_left; i++)
+		all &= add_artifact(o, &s->artifacts[i]);
 	/* The first two have all of it, and are never as large. */
 	if (s->session.audit) {
 		all &= add_export(o, s, "session.log.gz", record_typescript);
 		all &= add_export(o, s, "session.timing", record_timing);
 		all &= add_export(o, s, "session.cast", record_asciicast);
 	}
+	for (size_t i = s->n_left; i < s->n_artifacts && history; i++)
+		all &= add_artifact(o, &s->artifacts[i]);
 	out_close(o, ']');
 	return all;
 }

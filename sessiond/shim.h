@@ -128,6 +128,7 @@ struct shim {
 	uint32_t next_exec;
 	struct artifact *artifacts; /* owned */
 	size_t n_artifacts;
+	size_t n_left; /* so many are the user's, then bash's history */
 	uint64_t artifact_bytes;
 	bool collecting, artifacts_cut, has_history;
 	bool frozen;

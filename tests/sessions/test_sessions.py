@@ -137,6 +137,12 @@ def test_input_files_and_artifacts(farm):
     assert kept == {"a.bin": blob, "dir/empty": b"", "deep/er/file": b"x"}
 
 
+def test_a_file_may_have_the_name_of_the_history(farm):
+    session = create(farm, shell="dash")
+    assert run(farm, session, "echo mine > /tmp/artifacts/bash_history")["exit_code"] == 0
+    assert files(end(farm, session)) == {"bash_history": b"mine\n"}
+
+
 def test_the_root_is_the_users_own(farm):
     session = create(farm)
     script = """set -e
