@@ -93,6 +93,12 @@ ask_node(struct create *c, const char *description)
 	session_call_ask(call, true);
 }
 
+static const char *
+shell_of(const struct create *c)
+{
+	return json_string_value(json_object_get(c->spec.body, "shell"));
+}
+
 static void
 on_placed(void *ctx, const redisReply *r, const struct err *err)
 {
@@ -109,6 +115,12 @@ on_placed(void *ctx, const redisReply *r, const struct err *err)
 	} else if (strcmp(word, "full") == 0) {
 		(void)err_set(&why, ERR_UNAVAILABLE, 0,
 		    "no node of this farm has room for a session right now");
+		respond_err(c->req, &why);
+	} else if (strcmp(word, "none") == 0) {
+		(void)err_set(&why, ERR_LANGUAGE, 0,
+		    "`shell` %s is not installed on this farm: GET /shells "
+		    "lists what there is",
+		    shell_of(c));
 		respond_err(c->req, &why);
 	} else {
 		ask_node(c, store_reply_str(store_reply_at(r, 1), ""));
@@ -134,7 +146,7 @@ handle(struct request *req, struct err *err)
 	(void)snprintf(limit, sizeof(limit), "%ld", req->key->key.concurrency);
 	store_eval_str(req->gw->store, STORE_session_create, on_placed, c,
 	    c->spec.id, req->key->key.public_key, vcpu, limit, PLACING_MS,
-	    "key", req->key->key.public_key, NULL);
+	    shell_of(c), "key", req->key->key.public_key, NULL);
 	return 0;
 }
 

@@ -200,3 +200,23 @@ def test_the_list_is_of_live_nodes_not_of_the_gateways_machine():
         wait_for("the other node", lambda: listed() == by_category(["nu", "julia"]))
         farm.redis("DEL", "{unfarm}:nodes")
         wait_for("no node", lambda: listed() == by_category(installed()))
+
+
+def test_a_session_goes_where_its_shell_is():
+    """And not to a node with more room; where it is nowhere, nothing begins."""
+    with Farm(daemons=("gateway",), conf=ONE_GATEWAY) as farm:
+        for name, room, has in (("one", 5, ["dash"]), ("two", 1, ["dash", "nu"])):
+            farm.redis("ZADD", "{unfarm}:nodes", "+inf", name)
+            farm.redis("HSET", "{unfarm}:room", name, room)
+            farm.redis("SET", "{unfarm}:node:" + name, json.dumps({"node": name, "address": "127.0.0.1", "port": 1, "secret": "x", "shells": has}))
+        wait_for("the gateway", lambda: "redis connected" in farm.log("gateway"))
+
+        def begin(shell):
+            """The status, for want of a real node 503; then how much room there is."""
+            answer = farm.post("/sessions", {"shell": shell})
+            return answer.status_code, *(int(farm.redis("HGET", "{unfarm}:room", name)) for name in ("one", "two")), answer.json()["message"]
+
+        assert begin("dash")[:3] == (503, 4, 1)
+        assert begin("nu")[:3] == (503, 4, 0)
+        assert begin("nu") == (503, 4, 0, "no node of this farm has room for a session right now")
+        assert begin("julia") == (400, 4, 0, "`shell` julia is not installed on this farm: GET /shells lists what there is")
