@@ -279,6 +279,7 @@ save(struct saving *s, const json_t *artifact, struct err *err)
 	auto_buf struct buf data = { .cap = 0 };
 	auto_free char *name = NULL;
 	unsigned mode;
+	bool here;
 
 	if (!json_is_string(sent))
 		return err_set(err, ERR_INVALID, 0, "it has no name");
@@ -299,8 +300,9 @@ save(struct saving *s, const json_t *artifact, struct err *err)
 	}
 	if (write_below(s->dir_fd, name, &data, mode_allowed(mode), err) < 0)
 		return -1;
-	un_output_line(stderr, UN_GREEN, "Artifact saved: %s/%s (%zu bytes)",
-	    s->dir, name, data.len);
+	here = strcmp(s->dir, ".") == 0;
+	un_output_line(stderr, UN_GREEN, "Artifact saved: %s%s%s (%zu bytes)",
+	    here ? "" : s->dir, here ? "" : "/", name, data.len);
 	return 0;
 }
 

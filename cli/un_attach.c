@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "id.h"
 #include "un_api.h"
+#include "un_column.h"
 #include "un_escape.h"
 #include "un_term.h"
 #include "un_tty.h"
@@ -43,7 +44,8 @@ struct attached {
 	struct un_attach_result *result;
 	struct un_term term;
 	struct un_escape escape;
-	struct un_ws *ws; /* NULL: no line */
+	struct un_column column; /* of what was written */
+	struct un_ws *ws;        /* NULL: no line */
 	char client[2 * CLIENT + 1];
 	int signals;
 	int out;     /* standard output, or one like it that never blocks */
@@ -427,12 +429,14 @@ write_output(struct attached *t)
 	size_t n = m->out.len < t->most ? m->out.len : t->most;
 	ssize_t done = write(t->out, m->out.data, n);
 
-	if (done > 0)
+	if (done > 0) {
+		un_column_take(&t->column, m->out.data, (size_t)done);
 		un_term_written(m, (size_t)done);
-	else if (done < 0 && errno == EIO)
+	} else if (done < 0 && errno == EIO) {
 		finish_signal(t, SIGHUP);
-	else if (done < 0 && errno != EAGAIN && errno != EINTR)
+	} else if (done < 0 && errno != EAGAIN && errno != EINTR) {
 		finish_signal(t, SIGPIPE);
+	}
 }
 
 /* ---- the loop ---- */
@@ -559,6 +563,7 @@ un_attach_run(const struct un_attach *a, struct un_attach_result *ret_result)
 		turn(&t);
 	(void)snprintf(ret_result->reason, sizeof(ret_result->reason), "%s",
 	    t.term.reason);
+	ret_result->in_line = t.column.inside;
 	say_goodbye(&t);
 	leave_terminal(&t);
 	un_ws_free(t.ws);

@@ -38,6 +38,7 @@ struct un_attach_result {
 	enum un_attach_end end;
 	int signal;
 	char reason[32]; /* EXIT: why */
+	bool in_line;    /* text stands before the cursor */
 	struct err err;  /* GONE, FAILED */
 };
 

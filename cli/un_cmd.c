@@ -43,6 +43,10 @@ account_find(const struct un_global *g, bool needed, struct un_account *ret)
 		    "or set UNSANDBOX_PUBLIC_KEY and UNSANDBOX_SECRET_KEY,\n"
 		    "or write them to ~/.unsandbox/accounts.csv "
 		    "(public_key,secret_key).");
+	if (err.code == ERR_KEY && getenv("UNSANDBOX_API_KEY"))
+		un_output_line(stderr, UN_PLAIN,
+		    "UNSANDBOX_API_KEY is not used: a key of a farm is a "
+		    "pair.");
 	return UN_FAILED;
 }
 

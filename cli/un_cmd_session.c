@@ -35,6 +35,7 @@ enum {
 	STATUS_BROKEN = 500,
 };
 static const size_t end_answer_max = (size_t)1 << 30; /* all artifacts */
+static const char recording[] = "session.log.gz";
 
 struct session_options {
 	const char *shell, *output, *network;
@@ -154,18 +155,60 @@ wants_artifacts(const struct session_options *o)
 	return o->artifacts || o->output || o->audit;
 }
 
+static bool
+is_recorded(const json_t *answer)
+{
+	const json_t *list = json_object_get(answer, "artifacts"), *a;
+	size_t i;
+
+	json_array_foreach (list, i, a)
+		if (strcmp(un_api_text(a, "filename"), recording) == 0)
+			return true;
+	return false;
+}
+
+/* For a shell, as it is: the folder's name in quotes when it needs them. */
+static void
+tell_replay(const char *dir)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz0123456789"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_./+,:@%-";
+	const char *quote = dir[strspn(dir, plain)] ? "'" : "";
+	const char *slash = *dir && dir[strlen(dir) - 1] != '/' ? "/" : "";
+
+	un_output_line(stderr, UN_YELLOW,
+	    "Tip: Replay session with: zcat %s%s%s%ssession.log*.gz | less -R",
+	    quote, dir, slash, quote);
+}
+
+/* They are gone with this answer. */
+static void
+tell_unsaved(const json_t *answer)
+{
+	size_t n = json_array_size(json_object_get(answer, "artifacts"));
+
+	if (n > 0)
+		un_output_line(stderr, UN_YELLOW,
+		    "Not saved: %zu file%s of /tmp/artifacts (-a saves %s)", n,
+		    n == 1 ? "" : "s", n == 1 ? "it" : "them");
+}
+
 static int
 save(const struct session_options *o, const json_t *answer,
     const char *container)
 {
-	if (!wants_artifacts(o))
+	if (!wants_artifacts(o)) {
+		tell_unsaved(answer);
 		return UN_OK;
+	}
 	if (!un_artifact_save_named(
 		answer, o->output ? o->output : ".", container))
 		return UN_FAILED;
-	if (o->audit)
+	if (json_is_true(json_object_get(answer, "artifacts_truncated")))
 		un_output_line(stderr, UN_YELLOW,
-		    "Tip: Replay session with: zcat session.log*.gz | less -R");
+		    "un: artifacts were left out at a limit");
+	if (is_recorded(answer))
+		tell_replay(o->output ? o->output : "");
 	return UN_OK;
 }
 
@@ -232,6 +275,7 @@ struct stay {
 	const json_t *session;
 	bool ours; /* we began it */
 	bool connected;
+	bool in_line; /* its output ended in the middle of a line */
 };
 
 static void
@@ -243,12 +287,18 @@ on_connected(void *ctx)
 	(void)fputs(" done\n", stderr);
 }
 
+static const char *
+line_end(const struct stay *s)
+{
+	return s->in_line ? "\n" : "";
+}
+
 static void
-say_ended(const char *reason)
+say_ended(const struct stay *s, const char *reason)
 {
 	const char *why = un_session_reason(reason);
 
-	un_output_line(stderr, UN_PLAIN, "\nSession ended.");
+	un_output_line(stderr, UN_PLAIN, "%sSession ended.", line_end(s));
 	if (why)
 		un_output_line(stderr, UN_YELLOW, "It ended because %s.", why);
 }
@@ -257,8 +307,8 @@ static void
 say_detached(const struct stay *s)
 {
 	un_output_line(stderr, UN_PLAIN,
-	    "\nSession detached. Reconnect with: un session --attach %s",
-	    un_session_container(s->session));
+	    "%sSession detached. Reconnect with: un session --attach %s",
+	    line_end(s), un_session_container(s->session));
 }
 
 /* We go while its program is still there. */
@@ -270,10 +320,11 @@ left(const struct stay *s)
 		return UN_OK;
 	}
 	if (!s->ours) {
-		un_output_line(stderr, UN_PLAIN, "\nSession left.");
+		un_output_line(
+		    stderr, UN_PLAIN, "%sSession left.", line_end(s));
 		return UN_OK;
 	}
-	say_ended("exit");
+	say_ended(s, "exit");
 	return end(s->api, s->o, s->session);
 }
 
@@ -282,6 +333,8 @@ lost(const struct stay *s, const struct un_attach_result *r)
 {
 	if (!s->connected)
 		(void)fputs(" failed\n", stderr);
+	else
+		(void)fputs(line_end(s), stderr);
 	if (r->end == UN_ATTACH_GONE)
 		un_output_error("Session not found or already terminated");
 	else
@@ -300,7 +353,7 @@ after(const struct stay *s, const struct un_attach_result *r)
 {
 	switch (r->end) {
 	case UN_ATTACH_EXIT:
-		say_ended(r->reason);
+		say_ended(s, r->reason);
 		return s->ours || wants_artifacts(s->o)
 			   ? end(s->api, s->o, s->session)
 			   : UN_OK;
@@ -336,6 +389,7 @@ stay(struct stay *s)
 	struct un_attach_result r;
 
 	un_attach_run(&a, &r);
+	s->in_line = r.in_line;
 	return after(s, &r);
 }
 

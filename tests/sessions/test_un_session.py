@@ -297,7 +297,7 @@ def test_options_reach_the_session(sessions, tmp_path):
 def test_pipes_instead_of_a_terminal(sessions):
     r = un(sessions, typed=b"echo $((6*7)); tty; exit 5\n")
     assert r.returncode == 0, r
-    assert r.stderr == b"Connecting to unsandbox... done\n\nSession ended.\n"
+    assert r.stderr == b"Connecting to unsandbox... done\nSession ended.\n"
     assert b"\r42\r\n/dev/pts/" in r.stdout and b"Connecting" not in r.stdout
 
 
@@ -421,13 +421,16 @@ def test_artifacts_are_saved_under_the_containers_name(sessions, tmp_path):
 def test_nothing_is_saved_unasked(sessions, tmp_path):
     r = un(sessions, typed=b"echo x > /tmp/artifacts/x; exit\n", cwd=tmp_path)
     assert r.returncode == 0 and b"Artifact" not in r.stderr and list(tmp_path.iterdir()) == []
+    assert r.stderr.endswith(b"Session ended.\nNot saved: 1 file of /tmp/artifacts (-a saves it)\n")
+    r = un(sessions, typed=b"exit\n", cwd=tmp_path)
+    assert r.stderr.endswith(b"Session ended.\n")
 
 
 def test_audit(sessions, tmp_path):
     r = un(sessions, "--audit", "-o", str(tmp_path), typed=b"echo au''dited\nexit\n")
     assert r.returncode == 0, r
     container = re.search(rb"unsb-vm-\d+", r.stdout).group().decode()
-    assert r.stderr.endswith(b"Tip: Replay session with: zcat session.log*.gz | less -R\n")
+    assert r.stderr.decode().endswith(f"Tip: Replay session with: zcat {tmp_path}/session.log*.gz | less -R\n")
     assert b"audited" in gzip.decompress((tmp_path / f"session.log-{container}.gz").read_bytes())
     assert b"echo au" in (tmp_path / f"bash_history-{container}").read_bytes()
     assert f"Artifact saved: {tmp_path}/session.log-{container}.gz (" in r.stderr.decode()

@@ -11,6 +11,7 @@
 #include "attr.h"
 #include "un_artifact.h"
 #include "un_attach.h"
+#include "un_column.h"
 #include "un_escape.h"
 #include "un_mute.h"
 #include "un_session.h"
@@ -293,6 +294,36 @@ only_what_is_old_is_muted(void **state)
 	assert_memory_equal(t->out.data, "\33[\30\33[c", 6);
 }
 
+/* ---- where the cursor is ---- */
+
+static void
+a_line_has_begun(void **state)
+{
+	static const struct {
+		const char *printed;
+		bool inside;
+	} rows[] = { { "", false }, { "a", true }, { "a\n", false },
+		{ "a\nb\r", true }, { "exit\r\n\33[?2004l\r", false },
+		{ "\303\274", true }, { "\a\b\177", false },
+		{ "\33[1;31m", false }, { "\33[Kx", true }, { "\33(B", false },
+		{ "\33(Bx", true }, { "\33=x", true },
+		{ "\33]0;title\a", false }, { "\33]0;title\ax", true },
+		{ "\33P+q544e\33\\", false }, { "\33P+q\33\\x", true },
+		{ "\33]0;cut", false }, { "\33]0;cut\nx", true } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct un_column whole = { 0 }, single = { 0 };
+		size_t n = strlen(rows[i].printed);
+
+		un_column_take(&whole, rows[i].printed, n);
+		assert_int_equal(whole.inside, rows[i].inside);
+		for (size_t k = 0; k < n; k++)
+			un_column_take(&single, rows[i].printed + k, 1);
+		assert_int_equal(single.inside, rows[i].inside);
+	}
+}
+
 /* ---- the rest ---- */
 
 static void
@@ -375,6 +406,7 @@ main(void)
 		ON_TERM(only_what_is_old_is_muted),
 		cmocka_unit_test(old_questions_are_muted),
 		cmocka_unit_test(tilde_dot),
+		cmocka_unit_test(a_line_has_begun),
 		cmocka_unit_test(pauses_grow_and_differ),
 		cmocka_unit_test(names_get_a_postfix),
 		cmocka_unit_test(times_are_short),
