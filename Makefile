@@ -142,7 +142,7 @@ $(B)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/worker/%.o $(B)/sessiond/%.o $(B)/cli/unfarm_%.o $(B)/tests/%.o: CPPFLAGS += -iquote sandbox
-$(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli -Ibench
+$(B)/tests/%.o: CPPFLAGS += -Igateway -Iworker -Ischeduler -Icli -Isessiond -Ibench
 
 -include $(patsubst %.c,$(B)/%.d,$(ALL_SRC))
 
@@ -165,11 +165,12 @@ languages: ## install the small tier of languages
 # ---- tests ----
 
 # A unit test links the libraries, and of each program all but its main().
-TEST_LIBS = $(B)/libgateway.a $(B)/libworker.a $(B)/libun.a \
+TEST_LIBS = $(B)/libgateway.a $(B)/libworker.a $(B)/libsessiond.a $(B)/libun.a \
             $(B)/libbench.a $(B)/libsandbox.a $(B)/libcommon.a
 $(B)/libbench.a: $(call obj,bench/hist.c bench/http.c)
 $(B)/libgateway.a: $(call obj,$(filter-out gateway/main.c,$(GATEWAY_SRC)))
 $(B)/libworker.a: $(call obj,$(filter-out worker/main.c,$(WORKER_SRC)))
+$(B)/libsessiond.a: $(call obj,$(filter-out sessiond/main.c,$(SESSIOND_SRC)))
 $(B)/libun.a: $(call obj,$(filter-out cli/un_main.c,$(UN_SRC)))
 $(B)/test_%: $(B)/tests/unit/test_%.o $(TEST_LIBS)
 	$(call say,LD,$@)
@@ -188,7 +189,7 @@ FUZZ_HELP = $(B)/tests/fuzz/fuzz.o $(B)/tests/fuzz/liar.o
 $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/driver.o $(FUZZ_HELP) $(TEST_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(FUZZ_HELP) $(FUZZ_MAIN) \
-	    $(TEST_LIBS) $(GATEWAY_LIBS) $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl
+	    $(TEST_LIBS) $(GATEWAY_LIBS) $(SANDBOX_LIBS) $(COMMON_LIBS) -lcurl -lwslay -lz
 
 test: ## install what tests need, build, run every test
 	@scripts/install-deps test
@@ -208,7 +209,7 @@ soak: ## the long forms of the tests that have one: hours of load in minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@SOAK=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q --durations=8 \
 	    tests/security/test_hygiene.py tests/security/test_compilers.py \
-	    tests/fault/test_overload.py
+	    tests/fault/test_overload.py tests/e2e/test_session_strangers.py
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls

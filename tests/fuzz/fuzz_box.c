@@ -3,7 +3,9 @@
  * with any descriptors.  Whatever it is, an event comes out that can be used.
  */
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -24,6 +26,17 @@ check_file(const struct box_event *e)
 	must(fstatfs(e->fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC);
 }
 
+/* As its caller sees it: it has a size, and a side for programs. */
+static bool
+is_terminal(int fd)
+{
+	struct winsize size;
+	char name[64];
+
+	return ioctl(fd, TIOCGWINSZ, &size) == 0 &&
+	       ptsname_r(fd, name, sizeof(name)) == 0;
+}
+
 static void
 check(const struct box_event *e)
 {
@@ -39,7 +52,14 @@ check(const struct box_event *e)
 		must(memchr(e->name, '\0', sizeof(e->name)));
 		must_be_inside(e->name);
 		break;
+	case BOX_STARTED:
+		must(e->fd == -1 || is_terminal(e->fd));
+		return;
+	case BOX_REFUSED:
+		must(memchr(e->failure.msg, '\0', sizeof(e->failure.msg)));
+		break;
 	case BOX_NOTHING:
+	case BOX_ENDED:
 	case BOX_EXITED:
 	case BOX_COLLECTED:
 	case BOX_GONE:

@@ -89,6 +89,9 @@ descriptors(unsigned which, int fds[FDS_MAX])
 	case 9:
 		fds[0] = opened("/", O_PATH);
 		return 1;
+	case 10:
+		fds[0] = opened("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
+		return 1;
 	default:
 		return memory_files(1, fds);
 	}
