@@ -88,9 +88,13 @@ def remove_groups(name):
                 break
 
 
+# With the number of our root: tests in another one see our groups, and not our folders.
+PREFIX = f"unfarm-test-{os.stat('/').st_ino:x}-"
+
+
 def sweep():
     """What a killed test left: control groups of farms whose folder is gone."""
-    for top in pathlib.Path("/sys/fs/cgroup/pids").glob("unfarm-test-*"):
+    for top in pathlib.Path("/sys/fs/cgroup/pids").glob(f"{PREFIX}*"):
         farm = re.sub("-(start|check|plan|sessions)$", "", top.name)  # groups for trials: sandbox/check.c
         if not pathlib.Path(tempfile.gettempdir(), farm).exists():
             remove_groups(top.name)
@@ -127,7 +131,7 @@ class Farm:
     def __enter__(self):
         ensure_accounts()
         sweep()
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="unfarm-test-"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
         self.dir.chmod(0o755)
         self.cgroup = self.dir.name
         for name in ("data", "run", "log", "redis"):
