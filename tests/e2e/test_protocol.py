@@ -857,10 +857,13 @@ def test_the_overview_adds_up(farm):
     farm.key(concurrency=1)
     farm.submit_many(3)
     farm.take()
-    workers, stats, running, ring, delayed = farm.run("overview")
+    farm.r("ZADD", P + "nodes", 1, "dead", int((time.time() + 60) * 1000), "n1")
+    farm.r("SET", P + "node:dead", "{}")
+    farm.r("SET", P + "node:n1", '{"node":"n1"}')
+    workers, stats, running, ring, delayed, nodes = farm.run("overview")
     assert [w[0] for w in workers] == ["w1"] and workers[0][2] == "python"
     assert pairs(stats)["waiting"] == "2"
-    assert (running, ring, delayed) == (1, 0, 0)
+    assert (running, ring, delayed, nodes) == (1, 0, 0, ['{"node":"n1"}'])
     farm.r("ZADD", P + "workers", 1, "w1")
     assert farm.run("overview")[0] == []
 
