@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "io.h"
@@ -23,14 +24,17 @@ enum {
 	US = 1000000,
 	MS = 1000,
 	EVENT_MAX = 64 << 10,
+	LINK_MAX = 64 << 10, /* bytes of a file under one hash */
+	NAME_LEN_MAX = 64,
 	CUT_MAX = 128 << 10,
 	TEXT_MAX = 512
 };
 
+/* As it is in the file: no byte of it is left to chance. */
 struct event {
 	int64_t delta_us;
 	uint32_t len;
-	uint8_t kind;
+	uint8_t kind, unused[3];
 };
 
 int
@@ -64,6 +68,18 @@ record_close(struct record *r)
 }
 
 static void
+link_on(unsigned char chain[DIGEST_SIZE], const struct event *e, const void *p)
+{
+	struct digest d;
+
+	digest_begin(&d);
+	digest_bytes(&d, chain, DIGEST_SIZE);
+	digest_bytes(&d, e, sizeof(*e));
+	digest_bytes(&d, p, e->len);
+	digest_end(&d, chain);
+}
+
+static void
 append(struct record *r, const struct event *e, const void *p)
 {
 	uint64_t size = sizeof(*e) + e->len;
@@ -80,6 +96,7 @@ append(struct record *r, const struct event *e, const void *p)
 		return;
 	}
 	r->size += size;
+	link_on(r->chain, e, p);
 }
 
 void
@@ -260,5 +277,60 @@ record_asciicast(const struct record *r, struct err *err)
 						    : &none);
 	if (!f || fflush(f) != 0)
 		return err_errno(err, "write a recording");
+	return steal_fd(&fd);
+}
+
+/* ---- changes ---- */
+
+bool
+record_intact(const struct record *r)
+{
+	auto_free char *bytes = xmalloc(EVENT_MAX);
+	struct reader in = { .r = r, .bytes = bytes };
+	unsigned char chain[DIGEST_SIZE] = { 0 };
+
+	while (next_event(&in))
+		link_on(chain, &in.event, bytes);
+	return in.at == r->size && memcmp(chain, r->chain, DIGEST_SIZE) == 0;
+}
+
+/* block: room for what goes into one hash. */
+static void
+add_links(FILE *f, const struct record_file *file, char *block,
+    char head[SECRET_SIG_LEN + 1])
+{
+	off_t at = 0;
+
+	for (;;) {
+		int begin = snprintf(block, SECRET_SIG_LEN + NAME_LEN_MAX + 1,
+		    "%s%.*s", head, NAME_LEN_MAX, file->name);
+		ssize_t n = pread(file->fd, block + begin, LINK_MAX, at);
+
+		if (n <= 0)
+			return;
+		secret_sha256(block, (size_t)begin + (size_t)n, head);
+		(void)fprintf(f, "%s %s\n", head, file->name);
+		at += n;
+	}
+}
+
+int
+record_chain(const struct record_file *files, size_t n,
+    char ret_head[SECRET_SIG_LEN + 1], struct err *err)
+{
+	auto_close int fd = new_file(err);
+	auto_free char *block = xmalloc(
+	    SECRET_SIG_LEN + NAME_LEN_MAX + LINK_MAX);
+	auto_fclose FILE *f = NULL;
+	char head[SECRET_SIG_LEN + 1] = "";
+
+	if (fd < 0)
+		return -1;
+	f = fdopen(dup(fd), "w");
+	for (size_t i = 0; f && i < n; i++)
+		add_links(f, &files[i], block, head);
+	if (!f || fflush(f) != 0)
+		return err_errno(err, "write the chain of a recording");
+	memcpy(ret_head, head, sizeof(head));
 	return steal_fd(&fd);
 }

@@ -781,16 +781,13 @@ add_file(struct out *o, const char *name, int fd, size_t size)
 }
 
 static bool
-add_export(struct out *o, const struct shim *s, const char *name,
-    record_export *export)
+add_export(struct out *o, const char *name, int fd, const struct err *err)
 {
-	struct err err;
-	auto_close int fd = export(&s->session.record, &err);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
 	if (size >= 0)
 		return add_file(o, name, fd, (size_t)size);
-	log_err(NULL, "%s: %s", name, err.msg);
+	log_err(NULL, "%s: %s", name, fd < 0 ? err->msg : "no file");
 	return false;
 }
 
@@ -801,26 +798,77 @@ add_artifact(struct out *o, const struct artifact *a)
 }
 
 /*
+ * ret_head: of the chain, by which a change of these files is found.  False
+ * when one of them has no room; the first two have all of it, and are never as
+ * large.
+ */
+static bool
+add_recording(
+    struct out *o, const struct shim *s, char ret_head[SECRET_SIG_LEN + 1])
+{
+	static const struct {
+		const char *name;
+		record_export *export;
+	} parts[] = {
+		{ "session.log.gz", record_typescript },
+		{ "session.timing", record_timing },
+		{ "session.cast", record_asciicast },
+	};
+	struct record_file files[ARRAY_LEN(parts)];
+	auto_close int chain = -1;
+	bool all = true;
+	struct err err;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		int fd = parts[i].export(&s->session.record, &err);
+
+		if (add_export(o, parts[i].name, fd, &err)) {
+			files[n++] = (struct record_file){ parts[i].name, fd };
+			continue;
+		}
+		cleanup_closep(&fd);
+		all = false;
+	}
+	chain = record_chain(files, n, ret_head, &err);
+	all &= add_export(o, "session.chain", chain, &err);
+	while (n > 0)
+		cleanup_closep(&files[--n].fd);
+	return all;
+}
+
+/* The log keeps the head, too: who changes files cannot change that. */
+static void
+say_recorded(struct out *o, const struct shim *s, const char *head)
+{
+	bool intact = record_intact(&s->session.record);
+
+	out_str(o, "audit_chain", head);
+	out_bool(o, "audit_intact", intact);
+	log_info(NULL, "a recording is handed out|session=%s chain=%s%s",
+	    s->session.id, head, intact ? "" : " damaged=yes");
+}
+
+/*
  * What the user left, the recording, bash's history.  Files are as large as
  * init told, which keep_file() has checked.
  */
 static bool
 add_artifacts(struct out *o, const struct shim *s, bool history)
 {
+	char head[SECRET_SIG_LEN + 1] = "";
 	bool all = true;
 
 	out_open(o, "artifacts", '[');
 	for (size_t i = 0; i < s->n_left; i++)
 		all &= add_artifact(o, &s->artifacts[i]);
-	/* The first two have all of it, and are never as large. */
-	if (s->session.audit) {
-		all &= add_export(o, s, "session.log.gz", record_typescript);
-		all &= add_export(o, s, "session.timing", record_timing);
-		all &= add_export(o, s, "session.cast", record_asciicast);
-	}
+	if (s->session.audit)
+		all &= add_recording(o, s, head);
 	for (size_t i = s->n_left; i < s->n_artifacts && history; i++)
 		all &= add_artifact(o, &s->artifacts[i]);
 	out_close(o, ']');
+	if (s->session.audit)
+		say_recorded(o, s, head);
 	return all;
 }
 
