@@ -13,6 +13,7 @@
 #include "gateway.h"
 #include "json.h"
 #include "keyring.h"
+#include "out.h"
 #include "query.h"
 #include "request.h"
 #include "respond.h"
@@ -46,9 +47,10 @@ go(struct session_call *c)
 static void
 show_timed(struct session_call *c, const struct node_answer *a, bool thawed)
 {
-	json_auto_t *record = NULL, *o = NULL;
-	json_int_t us;
+	json_auto_t *record = NULL;
 	struct err err;
+	struct out o;
+	json_int_t us;
 
 	record = a->status == 200 ? json_parse(a->body, a->len, &err) : NULL;
 	if (!record) {
@@ -56,12 +58,14 @@ show_timed(struct session_call *c, const struct node_answer *a, bool thawed)
 		return;
 	}
 	us = json_integer_value(json_object_get(record, "freezer_us"));
-	o = session_view(
-	    record, thawed ? "running" : "frozen", clock_wall_ms(), true);
+	out_init(&o);
+	session_view(
+	    &o, record, thawed ? "running" : "frozen", clock_wall_ms(), true);
 	if (thawed)
-		json_set_int(o, "unfreeze_time_ms", us / US);
-	json_set_int(o, thawed ? "unfreeze_time_us" : "freeze_time_us", us);
-	respond_json(c->req, 200, o);
+		out_int(&o, "unfreeze_time_ms", us / US);
+	out_int(&o, thawed ? "unfreeze_time_us" : "freeze_time_us", us);
+	out_close(&o, '}');
+	respond_out(c->req, 200, &o);
 }
 
 static void
@@ -154,16 +158,19 @@ handle_execute(struct request *req, struct err *err)
 static void
 end_found(struct session_call *c)
 {
-	json_auto_t *o = NULL;
+	struct out o;
 
 	if (strcmp(c->state, "lost") != 0) {
 		session_call_ask(c, false);
 		return;
 	}
-	o = session_view(c->record, "lost", clock_wall_ms(), true);
-	json_set_str(o, "message", "Session was lost with its node");
-	(void)json_object_set_new(o, "artifacts", json_array());
-	respond_json(c->req, 200, o);
+	out_init(&o);
+	session_view(&o, c->record, "lost", clock_wall_ms(), true);
+	out_str(&o, "message", "Session was lost with its node");
+	out_open(&o, "artifacts", '[');
+	out_close(&o, ']');
+	out_close(&o, '}');
+	respond_out(c->req, 200, &o);
 }
 
 static int

@@ -308,7 +308,7 @@ read_query(struct attach *a, struct err *err)
 	long v;
 
 	if (ticket)
-		(void)snprintf(a->ticket, sizeof(a->ticket), "%s", ticket);
+		copy_word(a->ticket, sizeof(a->ticket), ticket);
 	if (client)
 		json_set_str(a->call.head, "client", client);
 	if (role && strcmp(role, "ro") == 0)

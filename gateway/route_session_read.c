@@ -1,27 +1,26 @@
 /* GET /sessions and /sessions/{id}. */
 #include "routes.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "gateway.h"
 #include "json.h"
 #include "keyring.h"
+#include "out.h"
 #include "request.h"
 #include "respond.h"
 #include "session_call.h"
 #include "session_view.h"
 #include "store.h"
 
-#define LIST_MAX "1000"
+#define LIST_MAX "4000" /* the most that a node may have */
 
 /* ---- one ---- */
 
 static void
 show_known(struct session_call *c)
 {
-	json_auto_t *o = NULL;
 	struct err err;
 
 	if (!c->record) {
@@ -30,8 +29,7 @@ show_known(struct session_call *c)
 		respond_err(c->req, &err);
 		return;
 	}
-	o = session_view(c->record, c->state, clock_wall_ms(), false);
-	respond_json(c->req, 200, o);
+	session_respond(c->req, c->record, c->state, false);
 }
 
 static void
@@ -44,7 +42,7 @@ away(struct session_call *c, const struct err *err)
 static void
 show(struct session_call *c, const struct node_answer *a)
 {
-	json_auto_t *record = NULL, *o = NULL;
+	json_auto_t *record = NULL;
 	struct err err;
 
 	record = a->status == 200 ? json_parse(a->body, a->len, &err) : NULL;
@@ -52,10 +50,7 @@ show(struct session_call *c, const struct node_answer *a)
 		show_known(c); /* it ended meanwhile */
 		return;
 	}
-	o = session_view(record,
-	    json_string_value(json_object_get(record, "state")),
-	    clock_wall_ms(), false);
-	respond_json(c->req, 200, o);
+	session_respond(c->req, record, NULL, false);
 }
 
 /* A live one says itself how it is; of others Redis knows the last word. */
@@ -96,39 +91,43 @@ const struct route route_session_read = {
 
 /* ---- all ---- */
 
-static void
-add(json_t *list, const redisReply *r)
+static bool
+add(struct out *o, const redisReply *r)
 {
 	const char *text = store_reply_str(r, "");
 	json_auto_t *record = NULL;
+	const char *state;
 	struct err err;
 
 	record = json_parse(text, strlen(text), &err);
-	if (!record)
-		return;
-	(void)json_array_append_new(
-	    list, session_view(record,
-		      json_string_value(json_object_get(record, "state")),
-		      clock_wall_ms(), false));
+	state = json_string_value(json_object_get(record, "state"));
+	if (!state)
+		return false;
+	session_view(o, record, state, clock_wall_ms(), false);
+	out_close(o, '}');
+	return true;
 }
 
 static void
 on_list(void *ctx, const redisReply *r, const struct err *err)
 {
 	struct request *req = ctx;
-	json_auto_t *o = json_object();
-	json_t *list = json_array();
+	long long count = 0;
+	struct out o;
 
-	if (json_object_set_new(o, "sessions", list) < 0)
-		abort();
 	if (err) {
 		respond_err(req, err);
 		return;
 	}
+	out_init(&o);
+	out_open(&o, NULL, '{');
+	out_open(&o, "sessions", '[');
 	for (size_t i = 0; i < r->elements; i++)
-		add(list, r->element[i]);
-	json_set_int(o, "count", (long long)json_array_size(list));
-	respond_json(req, 200, o);
+		count += add(&o, r->element[i]);
+	out_close(&o, ']');
+	out_int(&o, "count", count);
+	out_close(&o, '}');
+	respond_out(req, 200, &o);
 }
 
 static int

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "gateway.h"
 #include "json.h"
 #include "keyring.h"
@@ -130,7 +129,7 @@ session_call_show_as_is(struct session_call *c, const struct node_answer *a)
 void
 session_call_show_record(struct session_call *c, const struct node_answer *a)
 {
-	json_auto_t *record = NULL, *o = NULL;
+	json_auto_t *record = NULL;
 	struct err err;
 
 	if (a->status != 200) {
@@ -142,10 +141,7 @@ session_call_show_record(struct session_call *c, const struct node_answer *a)
 		respond_err(c->req, &err);
 		return;
 	}
-	o = session_view(record,
-	    json_string_value(json_object_get(record, "state")),
-	    clock_wall_ms(), true);
-	respond_json(c->req, 200, o);
+	session_respond(c->req, record, NULL, true);
 }
 
 /* ---- Redis ---- */

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "clock.h"
-#include "json.h"
+#include "out.h"
+#include "respond.h"
 
 enum { MS = 1000, URL_MAX = 96 };
 
@@ -23,12 +24,12 @@ number_of(const json_t *o, const char *name)
 }
 
 static void
-set_time(json_t *o, const char *name, int64_t ms)
+set_time(struct out *o, const char *name, int64_t ms)
 {
 	char text[CLOCK_ISO_LEN];
 
 	clock_iso8601(ms, text);
-	json_set_str(o, name, text);
+	out_str(o, name, text);
 }
 
 /* Its time stands still while it is frozen. */
@@ -48,47 +49,58 @@ left_s(const json_t *record, const char *state, int64_t now_ms)
 }
 
 static void
-set_twice(json_t *o, const char *a, const char *b, const char *value)
+set_twice(struct out *o, const char *a, const char *b, const char *value)
 {
-	json_set_str(o, a, value);
-	json_set_str(o, b, value);
+	out_str(o, a, value);
+	out_str(o, b, value);
 }
 
-json_t *
-session_view(
-    const json_t *record, const char *state, int64_t now_ms, bool success)
+void
+session_view(struct out *o, const json_t *record, const char *state,
+    int64_t now_ms, bool success)
 {
-	json_t *o = json_object();
 	char url[URL_MAX];
 	/* The moment while artifacts are gathered is not worth a word. */
 	const char *shown = strcmp(state, "ending") == 0 ? "terminated" : state;
 
+	out_open(o, NULL, '{');
 	if (success)
-		json_set_bool(o, "success", true);
+		out_bool(o, "success", true);
 	set_twice(o, "id", "session_id", text_of(record, "id"));
 	set_twice(o, "container_name", "name", text_of(record, "container"));
 	set_twice(o, "status", "state", shown);
-	json_set_str(o, "shell", text_of(record, "shell"));
-	json_set_str(o, "network_mode", text_of(record, "net"));
-	json_set_int(o, "vcpu", number_of(record, "vcpu"));
-	json_set_int(o, "memory_mb", number_of(record, "memory_mb"));
-	json_set_bool(o, "boosted",
+	out_str(o, "shell", text_of(record, "shell"));
+	out_str(o, "network_mode", text_of(record, "net"));
+	out_int(o, "vcpu", number_of(record, "vcpu"));
+	out_int(o, "memory_mb", number_of(record, "memory_mb"));
+	out_bool(o, "boosted",
 	    number_of(record, "vcpu") > number_of(record, "base_vcpu"));
-	json_set_str(o, "multiplexer", text_of(record, "multiplexer"));
-	json_set_bool(
+	out_str(o, "multiplexer", text_of(record, "multiplexer"));
+	out_bool(
 	    o, "persist", json_is_true(json_object_get(record, "persist")));
-	json_set_bool(
-	    o, "audit", json_is_true(json_object_get(record, "audit")));
-	json_set_int(o, "ttl", number_of(record, "ttl_ms") / MS);
-	json_set_int(o, "remaining_ttl", left_s(record, state, now_ms));
+	out_bool(o, "audit", json_is_true(json_object_get(record, "audit")));
+	out_int(o, "ttl", number_of(record, "ttl_ms") / MS);
+	out_int(o, "remaining_ttl", left_s(record, state, now_ms));
 	set_time(o, "created_at", number_of(record, "created"));
 	set_time(o, "last_activity", number_of(record, "activity"));
-	json_set_int(o, "idle_timeout", number_of(record, "idle_s"));
-	json_set_int(o, "viewers", number_of(record, "viewers"));
+	out_int(o, "idle_timeout", number_of(record, "idle_s"));
+	out_int(o, "viewers", number_of(record, "viewers"));
 	if (*text_of(record, "reason"))
-		json_set_str(o, "reason", text_of(record, "reason"));
+		out_str(o, "reason", text_of(record, "reason"));
 	(void)snprintf(
 	    url, sizeof(url), "/sessions/%s/shell", text_of(record, "id"));
-	json_set_str(o, "websocket_url", url);
-	return o;
+	out_str(o, "websocket_url", url);
+}
+
+void
+session_respond(
+    struct request *req, const json_t *record, const char *state, bool success)
+{
+	struct out o;
+
+	out_init(&o);
+	session_view(&o, record, state ? state : text_of(record, "state"),
+	    clock_wall_ms(), success);
+	out_close(&o, '}');
+	respond_out(req, 200, &o);
 }

@@ -4,9 +4,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct out;
+struct request;
+
 /*
+ * Opens an object, which the caller closes.
  * record: what its shim said, at `counted_at`; state: what Redis says, which is
- * "lost" when its node is dead.  success: also say "success":true.  Caller owns.
+ * "lost" when its node is dead.  success: also say "success":true.
  */
-json_t *session_view(
-    const json_t *record, const char *state, int64_t now_ms, bool success);
+void session_view(struct out *o, const json_t *record, const char *state,
+    int64_t now_ms, bool success);
+/* Answers with it as it is now; state NULL: that of the record. */
+void session_respond(
+    struct request *req, const json_t *record, const char *state, bool success);
