@@ -209,7 +209,9 @@ soak: ## the long forms of the tests that have one: hours of load in minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@SOAK=1 /usr/bin/python3 -m pytest -p no:cacheprovider -q --durations=8 \
 	    tests/security/test_hygiene.py tests/security/test_compilers.py \
-	    tests/fault/test_overload.py tests/e2e/test_session_strangers.py
+	    tests/fault/test_overload.py tests/sessions/test_session_chaos.py \
+	    tests/sessions/test_session_strangers.py \
+	    tests/sessions/test_session_acceptance.py
 check: tests ## unit tests only, seconds
 	@scripts/run-tests unit
 lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls

@@ -3,6 +3,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import socket
 import struct
 import time
@@ -43,12 +44,14 @@ class WebSocket:
         self.head = head.decode()
         status = int(self.head.split()[1])
         if status != 101:
+            length = re.search(r"\r\nContent-Length: (\d+)", self.head, re.I)
             self.sock.settimeout(2)
             try:
-                while True:
+                while not length or len(self.left) < int(length[1]):
                     self._more()
             except (Gone, OSError):
                 pass
+            self.sock.close()
             raise Refused(status, self.left)
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()
         assert f"Sec-WebSocket-Accept: {accept}" in self.head, self.head
