@@ -674,7 +674,7 @@ def shell_of(f, made):
 def test_thousands_of_idle_sessions_cost_little():
     listed = 2000
     n = listed if LONG else 40
-    with own_farm({"sessiond": {"sessions": n + 20, "warm": 8, "keep_seconds": 0, "idle_seconds": 0}}) as f:
+    with own_farm({"gateway": {"frozen_sessions": n}, "sessiond": {"sessions": n + 20, "warm": 8, "keep_seconds": 0, "idle_seconds": 0}}) as f:
         key = f.new_key(concurrency=5000, rate=1000000, burst=1000000)
         before = available_kb()
         made = begin_many(f, key, n)
