@@ -28,9 +28,10 @@ ROWS = {
     "sync_python": (0.1, 60e3), "sync_bash": (0.1, 60e3), "sync_compiled": (0.1, 60e3), "sync_program": (0.1, 60e3),
     "throughput_python": (0.01, 1e6), "throughput_bash": (0.01, 1e6), "polling": (1, 1e7), "wall_limit": (0, 60e3),
     "queue_enqueue": (1, 1e7), "queue_take": (1, 1e7), "sandbox_private": (0.001, 50), "sandbox_charged": (0.001, 200),
+    "session_create": (0.1, 60e3), "session_echo": (1e-3, 60e3), "session_freeze": (1e-4, 60e3), "session_thaw": (1e-4, 60e3),
+    "session_wake": (0.01, 60e3), "session_memory": (-500, 500),  # of the whole machine, where others work
 }  # fmt: skip
 COMPARED = {"sync_python", "sync_bash", "sync_compiled", "throughput_python", "polling", "queue_enqueue", "queue_take"}
-LATER = {"session_create", "session_echo", "session_memory", "session_freeze"}
 CURVES = {"throughput", "throughput-cpu", "latency", "size-cpu", "output", "files", "waiting",
           "queue", "ready-memory", "ready-latency"}  # fmt: skip
 
@@ -63,15 +64,13 @@ def quick(tmp_path_factory):
 def test_every_row_is_there_and_sane(quick):
     _, found, text = quick
     rows = {r["key"]: r for r in found["rows"]}
-    assert set(rows) >= set(ROWS) | LATER
+    assert set(rows) >= set(ROWS)
     for key, (low, high) in ROWS.items():
         assert low <= rows[key]["value"] <= high, rows[key]
         assert rows[key]["what"] in text
     for key in COMPARED:
         assert rows[key]["bare"] > 0 and rows[key]["ratio"] > 0, rows[key]
         assert rows[key]["pass"] in (True, False), rows[key]
-    for key in LATER:
-        assert rows[key]["value"] is None and rows[key]["pass"] is None and rows[key]["target"]
 
 
 def test_a_row_passes_when_its_limit_is_kept(quick):

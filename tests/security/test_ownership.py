@@ -14,6 +14,8 @@ from farm import BUILD, PUBLIC, SECRET, wait_for
 
 # (method, path): what it could show or touch of another key.
 MAKES, LISTS, ONE_JOB, PUBLIC_FIGURES, OWN_KEY = "makes a job", "lists jobs", "one job", "figures", "its own key"
+SESSIONS, ONE_SESSION, TERMINAL = "makes or lists sessions", "one session", "its terminal, also with a ticket"
+SCOPES = {PUBLIC_FIGURES: "public", TERMINAL: "maybe"}
 ROUTES = {
     ("POST", "/execute"): MAKES,
     ("POST", "/execute/async"): MAKES,
@@ -37,6 +39,20 @@ ROUTES = {
     ("GET", "/status"): PUBLIC_FIGURES,
     ("GET", "/metrics"): PUBLIC_FIGURES,
     ("POST", "/keys/validate"): OWN_KEY,
+    # tests/sessions/test_sessions.py asks for each of these with another key, too.
+    ("POST", "/sessions"): SESSIONS,
+    ("GET", "/sessions"): SESSIONS,
+    ("GET", "/sessions/{id}"): ONE_SESSION,
+    ("DELETE", "/sessions/{id}"): ONE_SESSION,
+    ("PATCH", "/sessions/{id}"): ONE_SESSION,
+    ("GET", "/sessions/{id}/shell"): TERMINAL,
+    ("POST", "/sessions/{id}/shell"): ONE_SESSION,
+    ("POST", "/sessions/{id}/execute"): ONE_SESSION,
+    ("POST", "/sessions/{id}/freeze"): ONE_SESSION,
+    ("POST", "/sessions/{id}/unfreeze"): ONE_SESSION,
+    ("POST", "/sessions/{id}/boost"): ONE_SESSION,
+    ("POST", "/sessions/{id}/unboost"): ONE_SESSION,
+    ("POST", "/sessions/{id}/tickets"): ONE_SESSION,
 }
 PLACES = [route for route, kind in ROUTES.items() if kind == ONE_JOB]
 MARK = "only-for-its-owner"
@@ -82,8 +98,8 @@ def test_every_route_is_sorted_in():
     table = {tuple(line.split()[:2]): line.split()[2] for line in out.splitlines()}
     assert set(table) == set(ROUTES)
     for (method, path), kind in ROUTES.items():
-        assert table[method, path] == ("public" if kind == PUBLIC_FIGURES else "signed"), (method, path)
-        assert ("{" in path) == (kind == ONE_JOB), (method, path)
+        assert table[method, path] == SCOPES.get(kind, "signed"), (method, path)
+        assert ("{" in path) == (kind in (ONE_JOB, ONE_SESSION, TERMINAL)), (method, path)
 
 
 @pytest.mark.parametrize("name", ["running", "done", "cancelled"])

@@ -101,7 +101,8 @@ def test_a_session_from_begin_to_end(farm):
 def test_others_do_not_see_it(farm):
     session = create(farm)
     other = farm.new_key()
-    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/freeze"), ("POST", "/boost"), ("POST", "/execute"), ("POST", "/tickets")):
+    for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/freeze"), ("POST", "/unfreeze"), ("POST", "/boost"),
+                         ("POST", "/unboost"), ("POST", "/shell"), ("POST", "/execute"), ("POST", "/tickets")):
         body = b'{"command":"id"}' if method == "POST" else b""
         assert farm.call(method, f"/sessions/{session}{path}", body, key=other).status_code == 404, path
     assert farm.get("/sessions", key=other).json() == {"sessions": [], "count": 0}
