@@ -601,29 +601,15 @@ exec_any(const struct shim *s)
 	return !TAILQ_EMPTY(&s->execs);
 }
 
-/* The session ended before it did. */
-static void
-forsake(struct exec *x)
-{
-	struct client *c = steal_ptr(&x->client);
-	struct err err;
-
-	bury(x);
-	if (!c)
-		return;
-	if (c->answered) {
-		client_end(c);
-		return;
-	}
-	(void)err_set(&err, ERR_NOT_FOUND, 0, "Session ended");
-	client_err(c, &err);
-}
-
 void
 exec_free_all(struct shim *s)
 {
 	struct exec *x;
 
-	while ((x = TAILQ_FIRST(&s->execs)) != NULL)
-		forsake(x);
+	/* Killed with all of the sandbox; what they printed before is told. */
+	while ((x = TAILQ_FIRST(&s->execs)) != NULL) {
+		x->done = NULL;
+		x->exit_code = SIGNALED + SIGKILL;
+		finish(x);
+	}
 }

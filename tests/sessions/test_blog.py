@@ -464,7 +464,8 @@ Tip: Replay session with: zcat session.log*.gz | less -R
         "Artifact saved: session.log-sandbox-abc123.gz (45678 bytes)":
             "Artifact saved: ./logs/session.log-sandbox-abc123.gz (45678 bytes)\n"
             "Artifact saved: ./logs/session-sandbox-abc123.timing (1 bytes)\n"
-            "Artifact saved: ./logs/session-sandbox-abc123.cast (1 bytes)",
+            "Artifact saved: ./logs/session-sandbox-abc123.cast (1 bytes)\n"
+            "Artifact saved: ./logs/session-sandbox-abc123.chain (1 bytes)",
         "Artifact saved: bash_history-sandbox-abc123 (234 bytes)": "Artifact saved: ./logs/bash_history-sandbox-abc123 (234 bytes)",
         "Tip: Replay session with: zcat session.log*.gz | less -R": "Tip: Replay session with: zcat ./logs/session.log*.gz | less -R",
     })
@@ -488,9 +489,9 @@ Tip: Replay session with: zcat session.log*.gz | less -R
 
 
 @pytest.mark.parametrize("create_audit, end_audit, kept", [
-    (True, False, {"session.log.gz", "session.timing", "session.cast"}),
+    (True, False, {"session.log.gz", "session.timing", "session.cast", "session.chain"}),
     (False, True, {"bash_history"}),
-    (True, True, {"session.log.gz", "session.timing", "session.cast", "bash_history"}),
+    (True, True, {"session.log.gz", "session.timing", "session.cast", "session.chain", "bash_history"}),
     (False, False, set()),
 ])
 def test_what_gets_recorded(farm, create_audit, end_audit, kept):
