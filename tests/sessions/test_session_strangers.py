@@ -257,12 +257,14 @@ def test_artifacts_that_shrink_are_no_harm(farm):
 
 def test_what_a_command_is_given_counts_as_the_sessions(farm):
     """Its input lies in memory for as long as somebody holds it open."""
-    def used():
-        groups = pathlib.Path("/sys/fs/cgroup").glob(f"**/{farm.cgroup}-sessions/**/memory.*")
-        return sum(int(p.read_text()) for p in groups if p.name in ("memory.usage_in_bytes", "memory.current") and
-                   p.parent.name != f"{farm.cgroup}-sessions")
-
     session = create(farm)
+    serial = farm.get(f"/sessions/{session}").json()["container_name"].rpartition("-")[2]
+
+    def used():
+        groups = [g for top in ("*/", "") for g in pathlib.Path("/sys/fs/cgroup").glob(f"{top}{farm.cgroup}-sessions/n{serial}/**/memory.*")]
+        return sum(int(p.read_text()) for p in groups if p.name in ("memory.usage_in_bytes", "memory.current"))
+
+    assert used() > 0
     before = used()
     done = run(farm, session, "exec 3<&0; sleep 100 <&3 >/dev/null 2>&1 & wc -c", stdin="x" * (8 << 20))
     assert done["stdout"].split() == [str(8 << 20)]
