@@ -6,64 +6,20 @@
 #include <string.h>
 
 #include "attr.h"
+#include "term_frame.h"
 #include "un_api.h"
 
-/* Types of frames: the first byte of each message. */
-enum frame {
-	/* of the session */
-	FRAME_HELLO = 0x01, /* JSON */
-	FRAME_OUT = 0x02,   /* u64 offset, bytes */
-	FRAME_LIVE = 0x04,  /* u64 offset: from here on it is new */
-	FRAME_TRUNC = 0x05, /* u64 from, u64 to: they are gone */
-	FRAME_STATE = 0x08, /* JSON */
-	FRAME_EXIT = 0x09,  /* u64 final offset, JSON */
-	FRAME_INACK = 0x0a, /* u64 input offset: all before it was taken */
-	/* ours */
-	FRAME_IN = 0x81,     /* u64 input offset, bytes */
-	FRAME_RESIZE = 0x82, /* u16 columns, u16 rows */
-	FRAME_ACK = 0x83,    /* u64 output offset: all before it was used */
-	FRAME_DETACH = 0x86,
-};
-
 enum {
-	HEAD = 4, /* u8 type, three that are 0; all numbers little-endian */
-	OFFSET = 8,
 	OUT_CAP = UN_TERM_OUT_HIGH + (2 << 20), /* with the last message */
 	ACK_AFTER = 16 << 10, /* bytes; or when all was written */
 };
 
-/* ---- numbers ---- */
-
-static void
-put_u16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)v;
-	p[1] = (uint8_t)(v >> 8);
-}
-
-static void
-put_u64(uint8_t *p, uint64_t v)
-{
-	for (int i = 0; i < OFFSET; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint64_t
-get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = OFFSET - 1; i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
-}
-
 static size_t
-head(uint8_t *frame, enum frame type)
+head(uint8_t *frame, enum term_frame type)
 {
-	memset(frame, 0, HEAD);
+	memset(frame, 0, FRAME_HEAD);
 	frame[0] = (uint8_t)type;
-	return HEAD;
+	return FRAME_HEAD;
 }
 
 /* ---- life ---- */
@@ -160,10 +116,10 @@ take_hello(struct un_term *t, const json_t *o, struct err *err)
 static int
 take_out(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 {
-	uint64_t at = get_u64(p), want = un_term_since(t);
+	uint64_t at = frame_get_u64(p), want = un_term_since(t);
 
-	p += OFFSET;
-	n -= OFFSET;
+	p += FRAME_OFFSET;
+	n -= FRAME_OFFSET;
 	if (at > want)
 		return broken(err, "output is missing");
 	if (at + n <= want)
@@ -180,7 +136,7 @@ take_out(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 static int
 take_lost(struct un_term *t, const uint8_t *p, struct err *err)
 {
-	uint64_t from = get_u64(p), to = get_u64(p + OFFSET);
+	uint64_t from = frame_get_u64(p), to = frame_get_u64(p + FRAME_OFFSET);
 
 	if (from != un_term_since(t) || to < from)
 		return broken(err, "a gap that is none");
@@ -203,28 +159,28 @@ take_exit(struct un_term *t, uint64_t offset, const json_t *o, struct err *err)
 
 static const struct {
 	size_t numbers; /* bytes in front of the rest */
-	enum frame type;
+	enum term_frame type;
 	bool json; /* the rest is */
 } shapes[] = {
 	{ 0, FRAME_HELLO, true },
-	{ OFFSET, FRAME_OUT, false },
-	{ OFFSET, FRAME_LIVE, false },
-	{ (size_t)2 * OFFSET, FRAME_TRUNC, false },
+	{ FRAME_OFFSET, FRAME_OUT, false },
+	{ FRAME_OFFSET, FRAME_LIVE, false },
+	{ (size_t)2 * FRAME_OFFSET, FRAME_TRUNC, false },
 	{ 0, FRAME_STATE, true },
-	{ OFFSET, FRAME_EXIT, true },
-	{ OFFSET, FRAME_INACK, false },
+	{ FRAME_OFFSET, FRAME_EXIT, true },
+	{ FRAME_OFFSET, FRAME_INACK, false },
 };
 
 int
 un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 {
-	const uint8_t *body = p + HEAD;
+	const uint8_t *body = p + FRAME_HEAD;
 	json_auto_t *o = NULL;
 	size_t i = 0;
 
-	if (n < HEAD)
+	if (n < FRAME_HEAD)
 		return broken(err, "a message is too short");
-	n -= HEAD;
+	n -= FRAME_HEAD;
 	while (i < ARRAY_LEN(shapes) && (uint8_t)shapes[i].type != p[0])
 		i++;
 	if (i == ARRAY_LEN(shapes))
@@ -250,11 +206,11 @@ un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 		take_state(t, un_api_text(o, "state"));
 		return 0;
 	case FRAME_EXIT:
-		return take_exit(t, get_u64(body), o, err);
+		return take_exit(t, frame_get_u64(body), o, err);
 	default: /* FRAME_INACK */
-		if (get_u64(body) > t->in_at + t->sent)
+		if (frame_get_u64(body) > t->in_at + t->sent)
 			return broken(err, "it has what was not sent");
-		acknowledged(t, get_u64(body));
+		acknowledged(t, frame_get_u64(body));
 		return 0;
 	}
 }
@@ -287,8 +243,8 @@ static size_t
 next_resize(struct un_term *t, uint8_t *frame)
 {
 	t->resized = false;
-	put_u16(frame + HEAD, t->cols);
-	put_u16(frame + HEAD + 2, t->rows);
+	frame_put_u16(frame + FRAME_HEAD, t->cols);
+	frame_put_u16(frame + FRAME_HEAD + 2, t->rows);
 	return head(frame, FRAME_RESIZE) + 4;
 }
 
@@ -296,22 +252,22 @@ static size_t
 next_in(struct un_term *t, uint8_t *frame)
 {
 	size_t n = t->in.len - t->sent;
-	size_t most = UN_TERM_FRAME - HEAD - OFFSET;
+	size_t most = UN_TERM_FRAME - FRAME_HEAD - FRAME_OFFSET;
 
 	if (n > most)
 		n = most;
-	put_u64(frame + HEAD, t->in_at + t->sent);
-	memcpy(frame + HEAD + OFFSET, t->in.data + t->sent, n);
+	frame_put_u64(frame + FRAME_HEAD, t->in_at + t->sent);
+	memcpy(frame + FRAME_HEAD + FRAME_OFFSET, t->in.data + t->sent, n);
 	t->sent += n;
-	return head(frame, FRAME_IN) + OFFSET + n;
+	return head(frame, FRAME_IN) + FRAME_OFFSET + n;
 }
 
 static size_t
 next_ack(struct un_term *t, uint8_t *frame)
 {
 	t->told = t->out_at;
-	put_u64(frame + HEAD, t->told);
-	return head(frame, FRAME_ACK) + OFFSET;
+	frame_put_u64(frame + FRAME_HEAD, t->told);
+	return head(frame, FRAME_ACK) + FRAME_OFFSET;
 }
 
 static bool

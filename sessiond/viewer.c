@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "session.h"
+#include "term_frame.h"
 
 enum {
 	/* The compatible client has room for frames below 4096 bytes. */
@@ -30,40 +31,7 @@ enum {
 	TEXT_MAX = 1024,
 	QUEUED = 64,       /* messages for it: it is not read meanwhile */
 	QUEUED_MAX = 4096, /* it is left; at most as many come with one read */
-	OFFSET = 8,
 };
-
-/* ---- numbers on the wire ---- */
-
-static void
-put_u16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)v;
-	p[1] = (uint8_t)(v >> 8);
-}
-
-static void
-put_u64(uint8_t *p, uint64_t v)
-{
-	for (int i = 0; i < OFFSET; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-static unsigned
-get_u16(const uint8_t *p)
-{
-	return p[0] | (unsigned)p[1] << 8;
-}
-
-static uint64_t
-get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = OFFSET - 1; i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
-}
 
 /* ---- the end of a viewer ---- */
 
@@ -140,9 +108,9 @@ queue_frame(struct viewer *v, enum term_frame type, const void *a, size_t n_a,
 static void
 queue_offset(struct viewer *v, enum term_frame type, uint64_t offset)
 {
-	uint8_t body[OFFSET];
+	uint8_t body[FRAME_OFFSET];
 
-	put_u64(body, offset);
+	frame_put_u64(body, offset);
 	queue_frame(v, type, body, sizeof(body), NULL, 0);
 }
 
@@ -150,12 +118,12 @@ static void
 skip_lost(struct viewer *v)
 {
 	const struct ring *r = &v->shim->term.ring;
-	uint8_t body[2 * OFFSET];
+	uint8_t body[2 * FRAME_OFFSET];
 
 	if (v->sent >= r->start)
 		return;
-	put_u64(body, v->sent);
-	put_u64(body + OFFSET, r->start);
+	frame_put_u64(body, v->sent);
+	frame_put_u64(body + FRAME_OFFSET, r->start);
 	v->sent = r->start;
 	if (v->native)
 		queue_frame(v, FRAME_TRUNC, body, sizeof(body), NULL, 0);
@@ -166,8 +134,8 @@ static bool
 queue_output(struct viewer *v)
 {
 	const struct ring *r = &v->shim->term.ring;
-	uint8_t frame[FRAME_HEAD + OFFSET + PIECE_NATIVE] = { FRAME_OUT };
-	uint8_t *bytes = frame + FRAME_HEAD + OFFSET;
+	uint8_t frame[FRAME_HEAD + FRAME_OFFSET + PIECE_NATIVE] = { FRAME_OUT };
+	uint8_t *bytes = frame + FRAME_HEAD + FRAME_OFFSET;
 	size_t n;
 
 	if (v->native && v->sent - v->acked >= WINDOW)
@@ -177,10 +145,11 @@ queue_output(struct viewer *v)
 	    r, v->sent, bytes, v->native ? PIECE_NATIVE : PIECE_COMPATIBLE);
 	if (n == 0)
 		return false;
-	put_u64(frame + FRAME_HEAD, v->sent);
+	frame_put_u64(frame + FRAME_HEAD, v->sent);
 	v->sent += n;
 	if (v->native)
-		queue(v, WSLAY_BINARY_FRAME, frame, FRAME_HEAD + OFFSET + n);
+		queue(v, WSLAY_BINARY_FRAME, frame,
+		    FRAME_HEAD + FRAME_OFFSET + n);
 	else
 		queue(v, WSLAY_BINARY_FRAME, bytes, n);
 	return true;
@@ -232,8 +201,8 @@ viewer_resized(struct viewer *v)
 
 	if (!v->native)
 		return;
-	put_u16(body, v->shim->term.cols);
-	put_u16(body + 2, v->shim->term.rows);
+	frame_put_u16(body, v->shim->term.cols);
+	frame_put_u16(body + 2, v->shim->term.rows);
 	queue_frame(v, FRAME_SIZE, body, sizeof(body), NULL, 0);
 	send_queued(v);
 	watch(v);
@@ -292,11 +261,11 @@ static void
 tell_exit(struct viewer *v)
 {
 	json_auto_t *o = json_object();
-	uint8_t offset[OFFSET];
+	uint8_t offset[FRAME_OFFSET];
 	auto_free char *text = NULL;
 	char line[64];
 
-	put_u64(offset, v->sent);
+	frame_put_u64(offset, v->sent);
 	json_set_int(o, "code", v->shim->term.exit_code);
 	json_set_str(o, "reason", v->shim->session.reason);
 	text = json_text(o);
@@ -416,14 +385,14 @@ on_text(struct viewer *v, const char *text, size_t n)
 static void
 on_in(struct viewer *v, const uint8_t *p, size_t n)
 {
-	uint64_t at = n >= OFFSET ? get_u64(p) : 0;
+	uint64_t at = n >= FRAME_OFFSET ? frame_get_u64(p) : 0;
 	uint64_t *done = input_of(v);
 	uint64_t have = *done + v->typed.len;
 
-	if (n < OFFSET || v->readonly)
+	if (n < FRAME_OFFSET || v->readonly)
 		return;
-	p += OFFSET;
-	n -= OFFSET;
+	p += FRAME_OFFSET;
+	n -= FRAME_OFFSET;
 	/* Sent again after a reconnection: what we have is skipped. */
 	if (at < have) {
 		uint64_t known = have - at;
@@ -459,12 +428,13 @@ on_frame(struct viewer *v, const uint8_t *p, size_t n)
 		break;
 	case FRAME_RESIZE:
 		if (len >= 4)
-			on_resize(v, get_u16(body), get_u16(body + 2));
+			on_resize(
+			    v, frame_get_u16(body), frame_get_u16(body + 2));
 		break;
 	case FRAME_ACK:
-		if (len >= OFFSET && get_u64(body) > v->acked &&
-		    get_u64(body) <= v->sent)
-			v->acked = get_u64(body);
+		if (len >= FRAME_OFFSET && frame_get_u64(body) > v->acked &&
+		    frame_get_u64(body) <= v->sent)
+			v->acked = frame_get_u64(body);
 		break;
 	case FRAME_SIGNAL:
 		if (len >= 1 && !v->readonly)

@@ -18,29 +18,6 @@
 
 #include "shim.h"
 
-/* Types of unfarm.term.v1, the first byte of each binary message. */
-enum term_frame {
-	/* server to client */
-	FRAME_HELLO = 0x01, /* JSON */
-	FRAME_OUT = 0x02,   /* u64 offset, bytes */
-	FRAME_LIVE = 0x04,  /* u64 offset: all that was kept has been sent */
-	FRAME_TRUNC = 0x05, /* u64 from, u64 to: lost for this viewer */
-	FRAME_SIZE = 0x06,  /* u16 columns, u16 rows */
-	FRAME_PEERS = 0x07, /* JSON */
-	FRAME_STATE = 0x08, /* JSON */
-	FRAME_EXIT = 0x09,  /* u64 final offset, JSON */
-	FRAME_INACK = 0x0a, /* u64 input offset: all before it was taken */
-	/* client to server */
-	FRAME_IN = 0x81,     /* u64 input offset, bytes */
-	FRAME_RESIZE = 0x82, /* u16 columns, u16 rows */
-	FRAME_ACK = 0x83,    /* u64 output offset: all before it was used */
-	/* u8 signal for the foreground: INT, QUIT or TSTP, as keys make them */
-	FRAME_SIGNAL = 0x84,
-	FRAME_CLAIM = 0x85, /* u8: 0 the size is mine */
-	FRAME_DETACH = 0x86,
-};
-enum { FRAME_HEAD = 4 }; /* u8 type, u8 flags, u16 reserved; little-endian */
-
 /* Codes of a close frame. */
 enum viewer_end {
 	VIEWER_NORMAL = 1000,

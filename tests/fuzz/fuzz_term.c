@@ -7,17 +7,11 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "term_frame.h"
 #include "un_term.h"
 
 enum {
-	HEAD = 4,
-	OFFSET = 8,
 	OUT_MAX = UN_TERM_OUT_HIGH + (2 << 20),
-	FRAME_IN = 0x81,
-	FRAME_RESIZE = 0x82,
-	FRAME_ACK = 0x83,
-	FRAME_HELLO = 0x01,
-	FRAME_INACK = 0x0a,
 };
 
 /* What is typed is its own place, so that each byte is known again. */
@@ -28,16 +22,6 @@ static struct {
 	unsigned hellos; /* on this line; a good session says one */
 	bool broken;
 } run;
-
-static uint64_t
-get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = OFFSET - 1; i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
-}
 
 static char
 typed_at(uint64_t place)
@@ -71,12 +55,13 @@ take(struct feed *f)
 
 	must(r == 0 || (err.code != ERR_OK && *err.msg));
 	run.broken = r < 0;
-	if (n > HEAD && p[0] == FRAME_HELLO && run.hellos++ == 0)
+	if (n > FRAME_HEAD && p[0] == FRAME_HELLO && run.hellos++ == 0)
 		run.next = run.t.in_at;
 	/* Only what was sent can be acknowledged, but for a hello. */
 	must(run.t.in.len == before ||
-	     (n > HEAD && (p[0] == FRAME_HELLO || p[0] == FRAME_INACK)));
-	must(n < HEAD || p[0] != FRAME_INACK || before - run.t.in.len <= sent);
+	     (n > FRAME_HEAD && (p[0] == FRAME_HELLO || p[0] == FRAME_INACK)));
+	must(n < FRAME_HEAD || p[0] != FRAME_INACK ||
+	     before - run.t.in.len <= sent);
 }
 
 static void
@@ -101,23 +86,25 @@ say(void)
 
 	if (n == 0)
 		return;
-	must(run.t.greeted && n >= HEAD && n <= UN_TERM_FRAME);
+	must(run.t.greeted && n >= FRAME_HEAD && n <= UN_TERM_FRAME);
 	must(frame[1] == 0 && frame[2] == 0 && frame[3] == 0);
 	switch (frame[0]) {
 	case FRAME_IN:
-		must(n > HEAD + OFFSET && get_u64(frame + HEAD) == at);
+		must(n > FRAME_HEAD + FRAME_OFFSET &&
+		     frame_get_u64(frame + FRAME_HEAD) == at);
 		must(run.hellos > 1 || at == run.next);
-		run.next = at + n - HEAD - OFFSET;
-		must(run.t.sent == sent + n - HEAD - OFFSET);
-		must(memcmp(frame + HEAD + OFFSET, run.t.in.data + sent,
-			 n - HEAD - OFFSET) == 0);
+		run.next = at + n - FRAME_HEAD - FRAME_OFFSET;
+		must(run.t.sent == sent + n - FRAME_HEAD - FRAME_OFFSET);
+		must(memcmp(frame + FRAME_HEAD + FRAME_OFFSET,
+			 run.t.in.data + sent,
+			 n - FRAME_HEAD - FRAME_OFFSET) == 0);
 		break;
 	case FRAME_RESIZE:
-		must(n == HEAD + 4);
+		must(n == FRAME_HEAD + 4);
 		break;
 	default:
-		must(frame[0] == FRAME_ACK && n == HEAD + OFFSET);
-		must(get_u64(frame + HEAD) == run.t.out_at);
+		must(frame[0] == FRAME_ACK && n == FRAME_HEAD + FRAME_OFFSET);
+		must(frame_get_u64(frame + FRAME_HEAD) == run.t.out_at);
 		break;
 	}
 }

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "session.h"
 #include "shim.h"
+#include "term_frame.h"
 #include "viewer.h"
 
 enum {
@@ -32,7 +33,6 @@ enum {
 	ROOM = 4096,
 	FRAME_MAX = 32 << 10,
 	ALL_MAX = 1 << 20,
-	OFFSET = 8,
 	WAITS = 30000, /* of a millisecond */
 	/* viewer.c: what it may keep */
 	TYPED_MAX = 80 << 10,
@@ -60,16 +60,6 @@ static struct {
 } run;
 
 /* ---- bytes ---- */
-
-static uint64_t
-get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = OFFSET - 1; i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
-}
 
 static uint8_t
 typed_at(uint64_t place)
@@ -108,23 +98,25 @@ hear_native(const uint8_t *p, size_t n)
 		hear_hello((const char *)body, n);
 		break;
 	case FRAME_OUT:
-		must(n > OFFSET && get_u64(body) == run.output);
-		n -= OFFSET;
+		must(n > FRAME_OFFSET && frame_get_u64(body) == run.output);
+		n -= FRAME_OFFSET;
 		must(run.output + n <= run.all.len);
-		must(memcmp(body + OFFSET, run.all.data + run.output, n) == 0);
+		must(memcmp(body + FRAME_OFFSET, run.all.data + run.output,
+			 n) == 0);
 		run.output += n;
 		break;
 	case FRAME_TRUNC:
-		must(n == (size_t)2 * OFFSET && get_u64(body) == run.output);
-		must(get_u64(body + OFFSET) > run.output);
-		run.output = get_u64(body + OFFSET);
+		must(n == (size_t)2 * FRAME_OFFSET &&
+		     frame_get_u64(body) == run.output);
+		must(frame_get_u64(body + FRAME_OFFSET) > run.output);
+		run.output = frame_get_u64(body + FRAME_OFFSET);
 		break;
 	case FRAME_LIVE:
-		must(n == OFFSET && get_u64(body) == run.output);
+		must(n == FRAME_OFFSET && frame_get_u64(body) == run.output);
 		break;
 	case FRAME_INACK:
-		must(n == OFFSET && get_u64(body) >= run.acked);
-		run.acked = get_u64(body);
+		must(n == FRAME_OFFSET && frame_get_u64(body) >= run.acked);
+		run.acked = frame_get_u64(body);
 		must(!run.honest || run.acked <= run.at);
 		break;
 	case FRAME_SIZE:
@@ -251,16 +243,16 @@ say_frame(unsigned head, const uint8_t *p, size_t n)
 static void
 type(size_t n, size_t again)
 {
-	uint8_t body[FRAME_HEAD + OFFSET + ROOM] = { FRAME_IN };
+	uint8_t body[FRAME_HEAD + FRAME_OFFSET + ROOM] = { FRAME_IN };
 	uint64_t at = run.at - (again < run.at ? again : run.at);
 
 	if (!run.greeted || !(run.how & NATIVE) || n > ROOM)
 		return;
-	for (int i = 0; i < OFFSET; i++)
-		body[FRAME_HEAD + i] = (uint8_t)(at >> 8 * i);
+	frame_put_u64(body + FRAME_HEAD, at);
 	for (size_t i = 0; i < n; i++)
-		body[FRAME_HEAD + OFFSET + i] = typed_at(at + i);
-	if (say_frame(0x82, body, FRAME_HEAD + OFFSET + n) && run.at < at + n)
+		body[FRAME_HEAD + FRAME_OFFSET + i] = typed_at(at + i);
+	if (say_frame(0x82, body, FRAME_HEAD + FRAME_OFFSET + n) &&
+	    run.at < at + n)
 		run.at = at + n;
 }
 
