@@ -303,10 +303,16 @@ farm_forget(struct farm *f)
 void
 farm_get(struct farm *f, farm_cb *cb, void *ctx)
 {
+	farm_get_since(f, clock_mono_ms() - FRESH_MS + 1, cb, ctx);
+}
+
+void
+farm_get_since(struct farm *f, int64_t since_ms, farm_cb *cb, void *ctx)
+{
 	struct asking *a;
 
 	if (!f->reading && f->view.read_ms > 0 && store_up(f->gw->store) &&
-	    clock_mono_ms() - f->view.read_ms < FRESH_MS) {
+	    f->view.read_ms >= since_ms) {
 		cb(ctx, &f->view, NULL);
 		return;
 	}

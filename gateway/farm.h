@@ -65,6 +65,8 @@ void farm_free(struct farm *f);
 typedef void
 farm_cb(void *ctx, const struct farm_view *view, const struct err *err);
 void farm_get(struct farm *f, farm_cb *cb, void *ctx);
+/* The same, with a view that was read at since_ms, monotonic, or later. */
+void farm_get_since(struct farm *f, int64_t since_ms, farm_cb *cb, void *ctx);
 
 /* The registry was replaced: what was read by its positions is read again. */
 void farm_forget(struct farm *f);

@@ -39,6 +39,8 @@ struct create {
 	struct request *req;
 	bool run;                      /* language from the code */
 	bool async;                    /* answer with the id */
+	int64_t came_ms;               /* monotonic */
+	bool absent;                   /* nothing runs its language */
 	const char *idempotency;       /* borrowed header, or "" */
 	char hash[SECRET_SIG_LEN + 1]; /* of the request, or "" */
 	char class[96];
@@ -312,14 +314,18 @@ read_idempotency(struct create *c, struct err *err)
 }
 
 static bool
-lang_runs(const void *ctx, const struct lang *l)
+lang_runs(void *ctx, const struct lang *l)
 {
-	return farm_runs(ctx, l);
+	struct create *c = ctx;
+
+	c->absent = !farm_runs(c->req->gw->farm, l);
+	return !c->absent;
 }
 
 static struct spec_rules
-rules_of(const struct gateway *gw, const struct farm_view *view)
+rules_of(struct create *c, const struct farm_view *view)
 {
+	const struct gateway *gw = c->req->gw;
 	/* Without a worker nobody knows what will be there: the job waits. */
 	bool known = view->n_workers > 0;
 
@@ -328,7 +334,7 @@ rules_of(const struct gateway *gw, const struct farm_view *view)
 		.langs = gw->langs,
 		.max_vcpu = known ? view->max_vcpu : 0,
 		.runs = known ? lang_runs : NULL,
-		.ctx = gw->farm,
+		.ctx = c,
 		.trying = view->trying,
 	};
 }
@@ -370,9 +376,12 @@ on_farm(void *ctx, const struct farm_view *view, const struct err *err)
 		respond_err(c->req, err);
 		return;
 	}
-	rules = rules_of(c->req->gw, view);
+	rules = rules_of(c, view);
 	s = read_spec(c, &rules, &why);
-	if (!s || read_idempotency(c, &why) < 0)
+	/* It may have come since that was read: another process knows it. */
+	if (!s && c->absent && view->read_ms < c->came_ms)
+		farm_get_since(c->req->gw->farm, c->came_ms, on_farm, c);
+	else if (!s || read_idempotency(c, &why) < 0)
 		respond_err(c->req, &why);
 	else
 		create_job(c, s);
@@ -386,6 +395,7 @@ create(struct request *req, bool run, bool async)
 	c->req = req;
 	c->run = run;
 	c->async = async;
+	c->came_ms = clock_mono_ms();
 	req->call = c;
 	req->call_free = create_free;
 	farm_get(req->gw->farm, on_farm, c);

@@ -23,8 +23,8 @@ struct spec_rules {
 	const struct lang_registry *langs;
 	long max_vcpu; /* the most a live node offers; 0: none is known */
 	/* Can a live worker run it?  NULL: none is known, so nobody can say. */
-	bool (*runs)(const void *ctx, const struct lang *l);
-	const void *ctx;
+	bool (*runs)(void *ctx, const struct lang *l);
+	void *ctx;
 	bool trying; /* what does not run now may do so in a moment */
 };
 

@@ -255,3 +255,18 @@ def test_one_process_a_core_unless_told_otherwise():
         cores = os.sysconf("SC_NPROCESSORS_ONLN")
         wait_for("one a core", lambda: f.log("gateway").count('"serving"') == cores)
         assert len(f.gateways()) == cores
+
+
+def test_a_language_that_has_just_come_is_not_refused(own_farm):
+    """This process looked less than a second ago; whoever submits has seen it at another."""
+    f = own_farm
+    f.redis("SET", "{unfarm}:winfo:w", json.dumps({"node": "n", "max_vcpu": 1}))
+    f.redis("ZADD", "{unfarm}:workers", int(time.time() + 600) * 1000, "w")
+    f.redis("SADD", "{unfarm}:can:w", "bash")
+    with requests.Session() as session:
+        wait_for("it to look", lambda: f.call("GET", "/languages", session=session).json()["languages"] == ["bash"])
+        refused = f.call("POST", "/execute/async", {"language": "python", "code": "1"}, session=session)
+        assert refused.status_code == 400 and "not installed on any machine" in refused.json()["error"]
+        f.redis("SADD", "{unfarm}:can:w", "python")
+        taken = f.call("POST", "/execute/async", {"language": "python", "code": "1"}, session=session)
+        assert taken.status_code == 200, taken.text

@@ -265,7 +265,7 @@ struct world {
 };
 
 static bool
-all_but_julia(const void *ctx, const struct lang *l)
+all_but_julia(void *ctx, const struct lang *l)
 {
 	(void)ctx;
 	return strcmp(l->name, "julia") != 0;
