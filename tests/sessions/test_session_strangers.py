@@ -115,7 +115,7 @@ def test_a_command_that_is_running_at_the_end(farm):
     wait_for("it to run", lambda: run(farm, session, "ls /tmp/artifacts")["stdout"])
     assert files(end(farm, session)) == {"here": b""}
     waits.join(10)
-    assert not waits.is_alive() and answers[0].status_code == 404
+    assert not waits.is_alive() and answers[0].status_code == 200 and answers[0].json()["exit_code"] == 137
 
 
 def test_a_closed_pipe_makes_nobody_deaf(farm):

@@ -320,7 +320,7 @@ def test_a_slow_reader_gets_everything(sessions):
     began = time.monotonic()
     proc = subprocess.Popen([UN, "session", "-s", "sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, env=environment(sessions))
-    proc.stdin.write(b"stty -echo; seq 1 200000; exit\n")
+    proc.stdin.write(b"stty -echo; echo; seq 1 200000; exit\n")
     proc.stdin.flush()
     wait_for("the pipe to be full", lambda: select.select([proc.stdout], [], [], 0)[0])
     time.sleep(1)  # it stays full while nobody reads; what is not read waits at the farm
