@@ -149,8 +149,9 @@ path_make(const struct attached *t, char ret_path[PATH_SIZE])
 		(void)snprintf(
 		    size, sizeof(size), "&cols=%u&rows=%u", m->cols, m->rows);
 	(void)snprintf(ret_path, PATH_SIZE,
-	    "/sessions/%s/shell?client=%s%s%s%s", t->a->session, t->client,
-	    since, size, t->a->readonly ? "&role=ro" : "");
+	    "/sessions/%s/shell?client=%s%s%s%s%s", t->a->session, t->client,
+	    since, size, t->a->readonly ? "&role=ro" : "",
+	    isatty(STDOUT_FILENO) ? "&screen=1" : "");
 }
 
 /* Another try may do better: a server that restarts, too many who look. */

@@ -12,6 +12,7 @@
 enum {
 	OUT_CAP = UN_TERM_OUT_HIGH + (2 << 20), /* with the last message */
 	ACK_AFTER = 16 << 10, /* bytes; or when all was written */
+	SCREEN_NUMBERS = FRAME_OFFSET + 4,
 };
 
 static size_t
@@ -51,7 +52,7 @@ un_term_new_line(struct un_term *t)
 uint64_t
 un_term_since(const struct un_term *t)
 {
-	return t->out_at + t->out.len;
+	return t->out_at + (t->out.len - t->clear);
 }
 
 /* ---- what the session says ---- */
@@ -142,7 +143,24 @@ take_lost(struct un_term *t, const uint8_t *p, struct err *err)
 		return broken(err, "a gap that is none");
 	t->lost += to - from;
 	/* What was not written yet keeps its place before the gap. */
-	t->out_at = to - t->out.len;
+	t->out_at = to - (t->out.len - t->clear);
+	return 0;
+}
+
+/* What was not written yet would be cleared at once. */
+static int
+take_screen(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
+{
+	uint64_t at = frame_get_u64(p);
+
+	if (at != un_term_since(t))
+		return broken(err, "a screen elsewhere");
+	buf_clear(&t->out);
+	t->out_at = at;
+	t->clear = n - SCREEN_NUMBERS;
+	t->mute = (struct un_mute){ .n = 0 };
+	if (buf_add(&t->out, p + SCREEN_NUMBERS, t->clear) < 0)
+		return broken(err, "too much output");
 	return 0;
 }
 
@@ -164,6 +182,7 @@ static const struct {
 } shapes[] = {
 	{ 0, FRAME_HELLO, true },
 	{ FRAME_OFFSET, FRAME_OUT, false },
+	{ SCREEN_NUMBERS, FRAME_SCREEN, false },
 	{ FRAME_OFFSET, FRAME_LIVE, false },
 	{ (size_t)2 * FRAME_OFFSET, FRAME_TRUNC, false },
 	{ 0, FRAME_STATE, true },
@@ -197,6 +216,8 @@ un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 		return take_hello(t, o, err);
 	case FRAME_OUT:
 		return take_out(t, body, n, err);
+	case FRAME_SCREEN:
+		return take_screen(t, body, n, err);
 	case FRAME_LIVE:
 		t->replay = false;
 		return 0;
@@ -220,8 +241,11 @@ un_term_take(struct un_term *t, const uint8_t *p, size_t n, struct err *err)
 void
 un_term_written(struct un_term *t, size_t n)
 {
+	size_t clear = n < t->clear ? n : t->clear;
+
 	buf_consume(&t->out, n);
-	t->out_at += n;
+	t->clear -= clear;
+	t->out_at += n - clear;
 }
 
 void

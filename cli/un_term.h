@@ -4,7 +4,8 @@
  * its input and output.
  *
  * Output has offsets: `out` is what came and was not written here yet, and what
- * is asked for after a dropped line begins behind it.  Input has offsets, too:
+ * is asked for after a dropped line begins behind it.  Where the farm no longer
+ * had what came next, bytes in front of `out` clear the terminal.  Input has offsets, too:
  * `in` is what the session did not acknowledge; it is sent again on each new
  * line from where the session says that it stands.  So no byte is lost and none
  * comes twice, however often the line drops.
@@ -25,7 +26,8 @@ enum {
 
 struct un_term {
 	struct buf out;
-	uint64_t out_at; /* offset of its first byte */
+	uint64_t out_at; /* offset of its first byte that has one */
+	size_t clear;    /* how many bytes of a FRAME_SCREEN are before it */
 	uint64_t told;   /* all before it was acknowledged to the session */
 	struct buf in;
 	uint64_t in_at;      /* offset of its first byte */

@@ -10,6 +10,8 @@ enum term_frame {
 	/* session to client */
 	FRAME_HELLO = 0x01, /* JSON */
 	FRAME_OUT = 0x02,   /* u64 offset, bytes */
+	/* u64 offset, u16 columns, u16 rows, bytes that clear a terminal */
+	FRAME_SCREEN = 0x03,
 	FRAME_LIVE = 0x04,  /* u64 offset: all that was kept has been sent */
 	FRAME_TRUNC = 0x05, /* u64 from, u64 to: lost for this client */
 	FRAME_SIZE = 0x06,  /* u16 columns, u16 rows */

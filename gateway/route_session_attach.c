@@ -305,6 +305,7 @@ read_query(struct attach *a, struct err *err)
 	auto_free char *client = query_get(q, "client", err);
 	auto_free char *role = query_get(q, "role", err);
 	auto_free char *since = query_get(q, "since", err);
+	auto_free char *screen = query_get(q, "screen", err);
 	long v;
 
 	if (ticket)
@@ -313,6 +314,8 @@ read_query(struct attach *a, struct err *err)
 		json_set_str(a->call.head, "client", client);
 	if (role && strcmp(role, "ro") == 0)
 		json_set_bool(a->call.head, "readonly", true);
+	if (screen && strcmp(screen, "1") == 0)
+		json_set_bool(a->call.head, "screen", true);
 	if (since && since[strspn(since, "0123456789")] == '\0' && *since)
 		json_set_int(a->call.head, "since", strtoll(since, NULL, 10));
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)

@@ -734,6 +734,7 @@ call_attach(struct shim *s, struct client *c, struct err *err)
 	struct viewer_wish w = {
 		.native = strcmp(protocol, "unfarm.term.v1") == 0,
 		.readonly = json_is_true(json_object_get(c->head, "readonly")),
+		.screen = json_is_true(json_object_get(c->head, "screen")),
 		.has_since = json_is_integer(since),
 		.since = (uint64_t)json_integer_value(since),
 		.client = client,

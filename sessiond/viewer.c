@@ -28,6 +28,8 @@ enum {
 	PATIENCE_MS = 10000,
 	CLOSE_MS = 100, /* for the last frames to arrive, see contract 10.7 */
 	REPLAY_MAX = 64 << 10, /* compatible: of what was printed before */
+	SCREEN_MAX = 64 << 10, /* of what makes a screen again */
+	LINE = 4 << 10,        /* longer ones are cut there */
 	TEXT_MAX = 1024,
 	QUEUED = 64,       /* messages for it: it is not read meanwhile */
 	QUEUED_MAX = 4096, /* it is left; at most as many come with one read */
@@ -114,19 +116,54 @@ queue_offset(struct viewer *v, enum term_frame type, uint64_t offset)
 	queue_frame(v, type, body, sizeof(body), NULL, 0);
 }
 
+/* The first whole line of the last ones that fill a screen. */
+static uint64_t
+screen_begin(const struct ring *r)
+{
+	uint64_t at = r->end - r->start > SCREEN_MAX ? r->end - SCREEN_MAX
+						     : r->start;
+	uint8_t line[LINE];
+	size_t n = ring_read(r, at, line, sizeof(line));
+	const uint8_t *end = memchr(line, '\n', n);
+
+	return end ? at + (uint64_t)(end - line) + 1 : at;
+}
+
+/*
+ * Makes a terminal in the middle of anything an empty one: a soft reset (and
+ * what it means, as some do not know it), character sets, the keypad, the other
+ * screen of full-screen programs, mouse and pasting.
+ */
+static void
+queue_screen(struct viewer *v)
+{
+	static const char clear[] =
+	    "\030\033[!p\033(B\017\033>\033[?1049l\033[r\033[4l\033[?1l"
+	    "\033[?6l\033[?7h\033[?25h\033[?2004l\033[?1000l\033[?1002l"
+	    "\033[?1003l\033[?1006l\033[m\033[H\033[2J";
+	uint8_t body[FRAME_OFFSET + 4];
+
+	frame_put_u64(body, v->sent);
+	frame_put_u16(body + FRAME_OFFSET, v->shim->term.cols);
+	frame_put_u16(body + FRAME_OFFSET + 2, v->shim->term.rows);
+	queue_frame(
+	    v, FRAME_SCREEN, body, sizeof(body), clear, sizeof(clear) - 1);
+}
+
 static void
 skip_lost(struct viewer *v)
 {
 	const struct ring *r = &v->shim->term.ring;
+	uint64_t to = v->screen ? screen_begin(r) : r->start;
 	uint8_t body[2 * FRAME_OFFSET];
 
-	if (v->sent >= r->start)
-		return;
 	frame_put_u64(body, v->sent);
-	frame_put_u64(body + FRAME_OFFSET, r->start);
-	v->sent = r->start;
+	frame_put_u64(body + FRAME_OFFSET, to);
+	v->sent = to;
 	if (v->native)
 		queue_frame(v, FRAME_TRUNC, body, sizeof(body), NULL, 0);
+	if (v->screen)
+		queue_screen(v);
 }
 
 /* One frame of output; false when there is none to send. */
@@ -140,7 +177,8 @@ queue_output(struct viewer *v)
 
 	if (v->native && v->sent - v->acked >= WINDOW)
 		return false;
-	skip_lost(v);
+	if (v->sent < r->start)
+		skip_lost(v);
 	n = ring_read(
 	    r, v->sent, bytes, v->native ? PIECE_NATIVE : PIECE_COMPATIBLE);
 	if (n == 0)
@@ -692,6 +730,7 @@ viewer_attach(struct shim *s, int fd, const struct viewer_wish *w)
 	v->fd = fd;
 	v->native = w->native;
 	v->readonly = w->readonly;
+	v->screen = w->native && w->screen;
 	(void)snprintf(v->client, sizeof(v->client), "%.39s", w->client);
 	buf_init(&v->typed, TYPED_MAX);
 	v->sent = v->acked = first_offset(s, w);

@@ -39,7 +39,7 @@ struct viewer {
 	uv_poll_t poll;
 	uv_timer_t timer; /* pings; then the time to close in */
 	wslay_event_context_ptr ws;
-	bool native, readonly;
+	bool native, readonly, screen; /* see viewer_wish */
 	bool live;   /* FRAME_LIVE was sent */
 	bool paused; /* what it typed does not fit: not read */
 	bool away;   /* it says no more: seen when it is read to the end */
@@ -61,6 +61,7 @@ struct viewer {
 /* How somebody attaches. */
 struct viewer_wish {
 	bool native, readonly;
+	bool screen; /* native: after a loss it wants the screen, not the rest */
 	bool has_since;
 	uint64_t since; /* offset of the first byte of output it wants */
 	const char *client;

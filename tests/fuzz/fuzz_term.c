@@ -37,7 +37,7 @@ check(void)
 	must(t->sent <= t->in.len && t->in.len <= run.typed);
 	for (size_t i = 0; i < t->in.len; i++)
 		must(t->in.data[i] == typed_at(run.typed - t->in.len + i));
-	must(t->out.len <= OUT_MAX);
+	must(t->out.len <= OUT_MAX && t->clear <= t->out.len);
 	must(memchr(t->state, '\0', sizeof(t->state)) &&
 	     memchr(t->reason, '\0', sizeof(t->reason)));
 	must(t->mute.n < sizeof(t->mute.text));

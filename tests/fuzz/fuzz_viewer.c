@@ -30,6 +30,7 @@ enum {
 	READONLY = 2,
 	NAMELESS = 4,
 	BEGUN = 8, /* the terminal is there */
+	SCREEN = 16,
 	ROOM = 4096,
 	FRAME_MAX = 32 << 10,
 	ALL_MAX = 1 << 20,
@@ -110,6 +111,10 @@ hear_native(const uint8_t *p, size_t n)
 		     frame_get_u64(body) == run.output);
 		must(frame_get_u64(body + FRAME_OFFSET) > run.output);
 		run.output = frame_get_u64(body + FRAME_OFFSET);
+		break;
+	case FRAME_SCREEN:
+		must(run.how & SCREEN);
+		must(n > FRAME_OFFSET + 4 && frame_get_u64(body) == run.output);
 		break;
 	case FRAME_LIVE:
 		must(n == FRAME_OFFSET && frame_get_u64(body) == run.output);
@@ -285,6 +290,7 @@ attach(uint64_t since, unsigned cols)
 	const struct viewer_wish w = {
 		.native = run.how & NATIVE,
 		.readonly = run.how & READONLY,
+		.screen = run.how & SCREEN,
 		.has_since = since != 0,
 		.since = since,
 		.client = run.how & NAMELESS ? "" : run.name,

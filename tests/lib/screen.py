@@ -65,6 +65,9 @@ class Emulator(pyte.Screen):
     def report_device_status(self, mode, **kwargs):
         super().report_device_status(mode)
 
+    def set_margins(self, top=None, bottom=None):
+        super().set_margins(top or None, bottom or None)  # "ESC [ r" has no numbers
+
     def draw(self, data):
         self._last = data[-1]
         super().draw(data)

@@ -11,7 +11,7 @@ import time
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 COMPATIBLE, NATIVE = "unsandbox-shell", "unfarm.term.v1"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-HELLO, OUT, LIVE, TRUNC, SIZE, PEERS, STATE, EXIT, INACK = 1, 2, 4, 5, 6, 7, 8, 9, 10
+HELLO, OUT, SCREEN, LIVE, TRUNC, SIZE, PEERS, STATE, EXIT, INACK = range(1, 11)
 IN, RESIZE, ACK, SIGNAL, CLAIM, DETACH = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86
 
 
@@ -185,15 +185,16 @@ class Terminal:
 class Native:
     """unfarm.term.v1"""
 
-    def __init__(self, farm, session, *, since=None, client="", role="", cols=80, rows=24, sign=True, ticket=None, ack=True):
+    def __init__(self, farm, session, *, since=None, client="", role="", cols=80, rows=24, sign=True, ticket=None, ack=True, screen=False):
         query = [f"client={client}", f"cols={cols}", f"rows={rows}"]
         query += [f"since={since}"] if since is not None else []
         query += [f"role={role}"] if role else []
         query += [f"ticket={ticket}"] if ticket else []
+        query += ["screen=1"] if screen else []
         target = f"/sessions/{session}/shell?" + "&".join(query)
         self.ws = WebSocket(farm.port, target, protocol=NATIVE, headers=farm.sign("GET", target, b"") if sign else None)
         self.ack = ack
-        self.output, self.frames, self.lost = b"", [], []
+        self.output, self.frames, self.lost, self.screens = b"", [], [], []
         self.hello = None
         self.live = False
         self.acked = self.typed = 0
@@ -222,6 +223,11 @@ class Native:
             assert lost[0] == self.offset, (lost, self.offset)
             self.lost.append(lost)
             self.offset = lost[1]
+        elif kind == SCREEN:  # what came before is not to be seen any more
+            at, cols, rows = struct.unpack("<QHH", body[:12])
+            assert at == self.offset
+            self.screens.append((cols, rows, body[12:]))
+            self.output = b""
         elif kind == LIVE:
             self.live = True
         elif kind == INACK:

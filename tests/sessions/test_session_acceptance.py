@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from farm import ROOT, Farm, wait_for
-from screen import SessionScreen, see_the_same
+from screen import Emulator, SessionScreen, see_the_same
 from terminal import ACK, CLAIM, EXIT, NATIVE, OUT, Gone, Native, Refused, Terminal, WebSocket
 
 LONG = bool(os.environ.get("SOAK"))
@@ -486,6 +486,37 @@ def test_a_viewer_that_never_reads_is_not_felt():
         size = min(slow.offset, quick.offset) - mark
         assert size > 120_000 and slow.output[mark - slow.offset:][:size] == quick.output[:size]
         assert slow.offset - slow.lost[0][1] > 1 * MIB - 65536, "all that is kept"
+        for t in (slow, quick):
+            t.close()
+        end(f, session)
+
+
+def test_a_slow_viewer_is_shown_the_screen():
+    """It stood in a full-screen program, in the middle of a sequence; the program goes on elsewhere."""
+    with own_farm({"sessiond": {"ring_kb": 1024}}) as f:
+        session = create(f, shell="sh")
+        quick = Reader(f, session, client="quick")
+        quick.until(b"# ")
+        slow = Native(f, session, ack=False, client="slow", screen=True, since=1 << 60)
+        quick.type(b"printf '\\033[?1049h\\033[5;9r\\033[1;31mat some place\\033[4'; seq 1 3000000 | tail -c 20000000\r")
+        shown = Emulator(80, 24, lambda answer: None)
+        quick.until(lambda: quick.offset > slow.hello["since"] + 20_000_000, 60)
+        quick.type(b"clear; seq -w 1 5000; printf '\\033[12;30Hin the middle\\033[?25l'; echo RE''ADY\r")
+        quick.until(lambda: b"READY" in quick.output[-100:])
+        slow.until(lambda: len(slow.output) > 65536)
+        shown.feed(slow.output)
+        slow.ack = True
+        slow._frame(ACK, slow.offset.to_bytes(8, "little"))
+        slow.until(lambda: b"READY" in slow.output[-100:])
+        ((cols, rows, clear),) = slow.screens
+        assert (cols, rows) == (80, 24) and len(slow.lost) == 1 and len(slow.output) <= 65536
+        assert slow.output == quick.output[-len(slow.output):]
+        shown.feed(clear + slow.output)
+        right = Emulator(80, 24, lambda answer: None)
+        right.feed(slow.output)
+        assert "in the middle" in right.display[11] and "4999" in "".join(right.display)
+        assert shown.display == right.display and shown.margins == right.margins
+        assert [[c.fg for c in row.values()] for row in shown.buffer.values()] == [[c.fg for c in row.values()] for row in right.buffer.values()]
         for t in (slow, quick):
             t.close()
         end(f, session)

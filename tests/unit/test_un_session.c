@@ -136,6 +136,31 @@ what_is_lost_is_counted(void **state)
 }
 
 static void
+a_screen_comes_in_place_of_what_waits(void **state)
+{
+	struct un_term *t = *state;
+
+	assert_int_equal(TAKE(t, HELLO("0", "0")), 0);
+	assert_int_equal(TAKE(t, "\2\0\0\0" U64("\0") "abcd"), 0);
+	un_term_written(t, 1);
+	assert_int_equal(TAKE(t, "\5\0\0\0" U64("\4") U64("\11")), 0);
+	assert_int_equal(TAKE(t, "\3\0\0\0" U64("\10") "\120\0\30\0CLEAR"), -1);
+	assert_int_equal(TAKE(t, "\3\0\0\0" U64("\11") "\120\0\30\0CLEAR"), 0);
+	assert_int_equal(TAKE(t, "\2\0\0\0" U64("\11") "ef"), 0);
+	assert_int_equal(t->out.len, 7);
+	assert_memory_equal(t->out.data, "CLEARef", 7);
+	assert_int_equal(un_term_since(t), 11);
+	/* What clears has no place in the output. */
+	un_term_written(t, 3);
+	assert_int_equal(un_term_since(t), 11);
+	un_term_written(t, 3);
+	assert_int_equal(un_term_since(t), 11);
+	assert_int_equal(t->out_at, 10);
+	un_term_written(t, 1);
+	NEXT(t, "\203\0\0\0" U64("\13"));
+}
+
+static void
 nonsense_is_refused(void **state)
 {
 	static const struct {
@@ -400,6 +425,7 @@ main(void)
 		ON_TERM(input_is_sent_again_from_where_it_was_taken),
 		ON_TERM(what_was_not_sent_is_not_acknowledged),
 		ON_TERM(what_is_lost_is_counted),
+		ON_TERM(a_screen_comes_in_place_of_what_waits),
 		ON_TERM(nonsense_is_refused),
 		ON_TERM(ends_are_told_apart),
 		ON_TERM(a_size_is_said_on_each_line),
