@@ -5,10 +5,10 @@
  *
  * Output has offsets: `out` is what came and was not written here yet, and what
  * is asked for after a dropped line begins behind it.  Where the farm no longer
- * had what came next, bytes in front of `out` clear the terminal.  Input has offsets, too:
- * `in` is what the session did not acknowledge; it is sent again on each new
- * line from where the session says that it stands.  So no byte is lost and none
- * comes twice, however often the line drops.
+ * had what came next, bytes in front of `out` clear the terminal.  Input has
+ * offsets, too: `in` is what the session did not acknowledge; it is sent again
+ * on each new line from where the session says that it stands.  So no byte is
+ * lost and none comes twice, however often the line drops.
  */
 #include <stdbool.h>
 #include <stddef.h>

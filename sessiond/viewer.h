@@ -40,7 +40,7 @@ struct viewer {
 	uv_timer_t timer; /* pings; then the time to close in */
 	wslay_event_context_ptr ws;
 	bool native, readonly, screen; /* see viewer_wish */
-	bool live;   /* FRAME_LIVE was sent */
+	bool live;                     /* FRAME_LIVE was sent */
 	bool paused; /* what it typed does not fit: not read */
 	bool away;   /* it says no more: seen when it is read to the end */
 	enum viewer_finish finish;

@@ -402,6 +402,10 @@ class Farm:
     def delete(self, target, **kw):
         return self.call("DELETE", target, **kw)
 
+    def end_sessions(self):
+        for s in self.get("/sessions").json()["sessions"]:
+            self.delete(f"/sessions/{s['id']}")
+
     def run(self, language, code, **options):
         """POST /execute; the result, which must be a 200."""
         answer = self.post("/execute", {"language": language, "code": code, **options})

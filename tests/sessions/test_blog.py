@@ -44,8 +44,7 @@ def farm():
 @pytest.fixture(autouse=True)
 def none_left(farm):
     yield
-    for s in farm.get("/sessions").json()["sessions"]:
-        farm.delete(f"/sessions/{s['id']}")
+    farm.end_sessions()
 
 
 def shells(farm):

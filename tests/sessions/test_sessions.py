@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 import pathlib
-import random
 import re
 import signal
 import subprocess
@@ -255,20 +254,6 @@ def test_much_output_is_cut_and_said(farm):
 # ---- the terminal ----
 
 
-def test_every_byte_arrives_as_it_was_printed(farm):
-    """Acceptance test 2, but for its gigabyte: NUL, broken UTF-8, a prompt without a newline, a lot."""
-    session = create(farm, shell="dash", persist=True)
-    t = Native(farm, session)
-    t.until(b"# ")
-    t.type(b"stty raw -echo -onlcr; printf 'prompt\\0\\377\\376>'; head -c 3000000 /dev/urandom | tee /tmp/artifacts/r; printf END; stty sane\r")
-    t.until(b"END# ", 60)
-    t.type(b"exit\r")
-    with contextlib.suppress(Gone):
-        t.until(lambda: False)
-    sent = files(end(farm, session))["r"]
-    assert b"prompt\0\xff\xfe>" + sent + b"END" in t.output
-
-
 def test_memory_does_not_grow_with_what_is_printed(farm):
     session = create(farm, shell="dash", persist=True)
     shim = shims(farm)[session]
@@ -294,85 +279,6 @@ def shims(farm):
 
 def rss_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
-
-
-def test_a_cut_line_loses_and_doubles_nothing(farm):
-    """Acceptance test 3, shortened: the line is cut at random while much is printed and some is typed."""
-    session = create(farm, shell="dash", persist=True)
-    t = Native(farm, session, client="c1")
-    t.until(b"# ")
-    t.type(b"seq 1 100000; echo RE''ADY; while read x; do echo \"<$x>\"; done\r")
-    random.seed(5)
-    output, cuts = t.output, 0
-
-    def again(old):
-        """A new line, from where the old one ended; what was not acknowledged is typed again."""
-        nonlocal output, cuts
-        cuts += 1
-        new = Native(farm, session, client="c1", since=old.offset)
-        new.output = b""
-        return new
-
-    while b"READY" not in output + t.output:
-        for _ in range(random.randrange(1, 12)):
-            t.step()
-            if b"READY" in (output + t.output)[-4000:]:
-                break
-        output += t.output
-        t.output = b""
-        t.drop()
-        t = again(t)
-    words = [f"w{i}".encode() for i in range(60)]
-    whole = b"".join(w + b"\n" for w in words)
-    base = t.typed
-    sent = 0
-    while t.acked - base < len(whole):
-        part = whole[sent:sent + random.randrange(1, 40)]
-        if part:
-            t.type(part)
-            sent += len(part)
-        if random.random() < 0.4 or not part:
-            with contextlib.suppress(Gone, TimeoutError):
-                t.ws.sock.settimeout(0.05)
-                t.step()
-        if random.random() < 0.3:
-            output += t.output
-            t.drop()
-            t = again(t)
-            sent = t.typed - base  # what it has; the rest comes again
-    t.until(lambda: b"<w59>" in output + t.output)
-    output += t.output
-    printed = re.sub(rb"\r\n", b"\n", output)
-    start = printed.index(b"\n1\n2\n") + 1
-    assert printed[start:start + 588895] == b"".join(b"%d\n" % i for i in range(1, 100001))
-    assert re.findall(rb"<(w\d+)>", printed) == words
-    assert cuts > 10
-    t.close()
-    end(farm, session)
-
-
-def test_a_viewer_that_never_reads_stalls_nobody(farm):
-    """Acceptance test 4."""
-    session = create(farm, shell="dash", persist=True)
-    slow = Native(farm, session, ack=False, client="slow")
-    quick = Native(farm, session, client="quick")
-    quick.until(b"# ")
-    quick.type(b"seq 1 2000000 | tail -c 12000000; echo; echo DO''NE\r")
-    quick.until(lambda: b"DONE" in quick.output[-200:], 60)
-    times = []
-    for i in range(20):
-        began = time.monotonic()
-        quick.type(b"echo '<%d>'\r" % i)
-        quick.until(lambda i=i: b"\n<%d>" % i in quick.output[-300:])
-        times.append(time.monotonic() - began)
-    assert sorted(times)[10] < 0.2
-    slow.ack = True
-    slow._frame(0x83, slow.offset.to_bytes(8, "little"))
-    slow.until(lambda: b"<19>" in slow.output[-300:], 30)
-    assert slow.lost and slow.lost[0][1] - slow.lost[0][0] > 1_000_000
-    for t in (slow, quick):
-        t.close()
-    end(farm, session)
 
 
 def test_readers_only_read(farm):

@@ -47,8 +47,7 @@ def sessions():
 @pytest.fixture(autouse=True)
 def none_left(sessions):
     yield
-    for s in sessions.get("/sessions").json()["sessions"]:
-        sessions.delete(f"/sessions/{s['id']}")
+    sessions.end_sessions()
 
 
 def environment(farm, url=None):
