@@ -15,7 +15,6 @@ import os
 import pathlib
 import pwd
 import re
-import re
 import shutil
 import signal
 import socket

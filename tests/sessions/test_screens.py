@@ -6,7 +6,6 @@ get the same keys, and their screens must become the same, cursor included.
 
 import base64
 import contextlib
-import os
 import re
 
 import pytest
