@@ -970,7 +970,7 @@ def test_two_schedulers_one_leads_and_the_other_takes_over(schedulers, redis):
     a.signal(signal.SIGKILL)
     wait_for(lambda: leader(redis) == "b")
     assert time.monotonic() - died < 0.6 + 0.2 + 0.3  # the lock and a question
-    assert b.said("leading")
+    wait_for(lambda: b.said("leading"))
 
 
 def test_a_scheduler_that_is_told_to_stop_gives_up_the_lock(schedulers, redis):
