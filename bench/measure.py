@@ -389,7 +389,7 @@ def sessions(run, _farm):
         run.row("session_echo", "session: a keystroke's echo over WebSocket, over a local PTY, p50", statistics.median(terminals.ms(a) for a, _ in rounds), "ms",
                 bare=statistics.median(terminals.ms(b) for _, b in rounds), over=over, target="≤ 0.3 ms more", limit=0.3, judged=over)  # fmt: skip
         for name, value in terminals.others(10 * n).items():
-            run.row(f"session_echo_{name}", f"the same through `{name}`, local", value, "ms")
+            run.row(f"session_echo_{name}", f"the same through `{name}` of this machine", value, "ms")
         frozen, thawed, answered = terminals.freezing(farm, 5 * n)
         for key, what, took, limit in (("freeze", "session: freeze, with a shell at its prompt, p50", frozen, 0.2), ("thaw", "session: thaw, p50", thawed, 0.2),
                                        ("wake", "session: a command call to a frozen one, answered, p50", answered, 3)):  # fmt: skip

@@ -1,18 +1,22 @@
 """What a session costs: until its first prompt, for each key that is pressed, at rest, to freeze."""
 import contextlib
 import fcntl
+import http.client
+import json
 import os
 import pathlib
 import pty
 import re
 import signal
+import socket
 import statistics
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
-from farm import Farm, wait_for
+from farm import Farm, free_port, wait_for
 from terminal import Native
 
 PROMPT = b"$ "
@@ -121,6 +125,7 @@ def remote_echo(farm, n):
 
 def local_echo(argv, n):
     t = Local(*argv)
+    t.until(PROMPT.strip())
     time.sleep(0.5)
     took = echoes(t, t.until, n)
     t.close()
@@ -153,8 +158,21 @@ def idle_mb(farm, n):
     return each
 
 
+def call_s(farm, link, target, body):
+    """Of a request that is signed and ready, to its answer."""
+    raw = json.dumps(body).encode()
+    head = farm.sign("POST", target, raw)
+    began = time.perf_counter()
+    link.request("POST", target, raw, head)
+    answer = json.loads(link.getresponse().read())
+    took = time.perf_counter() - began
+    assert answer["exit_code"] == 0
+    return took
+
+
 def freezing(farm, n):
     session = farm.create()
+    link = http.client.HTTPConnection("127.0.0.1", farm.port)
     t = Native(farm, session)
     t.until(PROMPT)
     frozen, thawed, answered = [], [], []
@@ -162,19 +180,66 @@ def freezing(farm, n):
         frozen.append(farm.post(f"/sessions/{session}/freeze", {}).json()["freeze_time_us"] / 1e6)
         thawed.append(farm.post(f"/sessions/{session}/unfreeze", {}).json()["unfreeze_time_us"] / 1e6)
         farm.post(f"/sessions/{session}/freeze", {})
-        began = time.perf_counter()
-        assert farm.post(f"/sessions/{session}/execute", {"argv": ["true"]}).json()["exit_code"] == 0
-        answered.append(time.perf_counter() - began)
+        answered.append(call_s(farm, link, f"/sessions/{session}/execute", {"argv": ["true"]}))
+    link.close()
     t.close()
     farm.delete(f"/sessions/{session}")
     return frozen, thawed, answered
 
 
+SSHD_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/key
+AuthorizedKeysFile {folder}/key.pub
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+"""
+
+
+@contextlib.contextmanager
+def ssh():
+    """What begins a command line through a private sshd on loopback."""
+    separation = pathlib.Path("/run/sshd")
+    there = separation.exists()
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/key"], check=True)
+        pathlib.Path(folder, "config").write_text(SSHD_CONFIG.format(port=port, folder=folder))
+        separation.mkdir(mode=0o755, exist_ok=True)
+        server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", f"{folder}/config", "-E", f"{folder}/log"])
+        try:
+            wait_for("sshd", lambda: server.poll() is None and listens(port))
+            yield ["ssh", "-tt", "-e", "none", "-F", "none", "-i", f"{folder}/key", "-p", str(port), "-o", "StrictHostKeyChecking=no",
+                   "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "root@127.0.0.1"]
+        finally:
+            server.terminate()
+            server.wait()
+            if not there:
+                separation.rmdir()
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def others(n):
     """Echo through what Debian offers, where it is installed."""
+    def there(*programs):
+        return all(subprocess.run(["sh", "-c", f"command -v {p}"], capture_output=True).returncode == 0 for p in programs)
+
     found = {}
-    for name, argv in (("script", ["script", "-qc", "dash -i", "/dev/null"]), ("tmux", ["tmux", "-L", "bench", "new-session", "dash", "-i"])):
-        if subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True).returncode == 0:
-            found[name] = ms(local_echo(argv, n))
-    subprocess.run(["tmux", "-L", "bench", "kill-server"], capture_output=True)
+    if there("script"):
+        found["script"] = ms(local_echo(["script", "-qc", "dash -i", "/dev/null"], n))
+    if there("tmux"):
+        found["tmux"] = ms(local_echo(["tmux", "-L", "bench", "new-session", "dash", "-i"], n))
+        subprocess.run(["tmux", "-L", "bench", "kill-server"], capture_output=True)
+    if there("ssh", "/usr/sbin/sshd"):
+        with ssh() as words:
+            found["sshd"] = ms(local_echo([*words, "PS1='$ ' dash -i"], n))
     return found
