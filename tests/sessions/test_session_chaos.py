@@ -163,6 +163,7 @@ def test_nothing_is_lost_while_all_of_it_dies():
         threads = [threading.Thread(target=drive, args=(i,)) for i in range(min(THREADS, SESSIONS))]
         for t in threads:
             t.start()
+        wait_for("all to have begun", lambda: len(players) == SESSIONS or errors, 120)
         until = time.monotonic() + SECONDS
         killed = 0
         while time.monotonic() < until and not over.is_set():
