@@ -598,6 +598,17 @@ on_shim_closed(uv_handle_t *h)
 
 static bool meet(struct server *s, unsigned serial);
 
+/* Connected again, which one that dies allows until its last socket is closed. */
+static void
+inherit(struct shim_link *l, const struct shim_link *former)
+{
+	if (!former->session[0])
+		return;
+	memcpy(l->session, former->session, sizeof(l->session));
+	l->record = json_incref(former->record);
+	l->over = former->over;
+}
+
 /*
  * Its connection is gone.  When it cannot be connected to again it is dead, and
  * what it held must not live on.
@@ -612,8 +623,9 @@ lose(struct shim_link *l)
 		return;
 	l->dead = true;
 	TAILQ_REMOVE(&s->shims, l, link);
-	if (!meet(s, l->serial) && l->session[0] &&
-	    strcmp(state, "terminated") != 0) {
+	if (meet(s, l->serial)) {
+		inherit(link_of(s, l->serial), l);
+	} else if (l->session[0] && strcmp(state, "terminated") != 0) {
 		log_warn(NULL, "a session is lost|session=%s", l->session);
 		tell_lost(s, l->session);
 	}

@@ -1,12 +1,15 @@
 """Sessions: a terminal that survives its connection, and what is around it."""
 import base64
 import contextlib
+import ctypes
 import gzip
 import json
 import os
 import pathlib
 import re
+import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -644,6 +647,36 @@ def test_a_killed_shim_is_a_lost_session():
         serial = group.removeprefix("unsb-vm-").lstrip("0")
         wait_for("its group to be gone", lambda: not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/{f.cgroup}-sessions/n{serial}")))
         assert end(f, session)["status"] == "lost"
+
+
+def listener_of(pid):
+    """The descriptor number of the socket that it listens on."""
+    listening = {row.split()[6] for row in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:] if row.split()[3] == "00010000"}
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        if os.readlink(fd).removeprefix("socket:[").rstrip("]") in listening:
+            return int(fd.name)
+    raise AssertionError(f"{pid} does not listen")
+
+
+def take_descriptor(pid, fd):
+    process = os.pidfd_open(pid)
+    taken = ctypes.CDLL(None, use_errno=True).syscall(438, process, fd, 0)  # pidfd_getfd
+    os.close(process)
+    assert taken >= 0, os.strerror(ctypes.get_errno())
+    return taken
+
+
+def test_a_shim_that_takes_a_while_to_die_is_a_lost_session():
+    """Its connection is closed before what it listens on: whoever connects again then knows nothing of it."""
+    with own_farm() as f:
+        session = create(f, shell="dash", persist=True)
+        shim = shims(f)[session]
+        kept = take_descriptor(shim, listener_of(shim))
+        os.kill(shim, signal.SIGKILL)
+        with socket.socket(fileno=kept) as listener:
+            wait_for("the server to connect again", lambda: select.select([listener], [], [], 0)[0])
+        wait_for("it to be known", lambda: state(f, session) == "lost")
+        end(f, session)
 
 
 def test_a_sandbox_that_dies_before_anybody_has_it_is_not_handed_out():

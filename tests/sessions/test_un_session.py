@@ -331,6 +331,24 @@ def test_a_slow_reader_gets_everything(sessions):
     assert time.monotonic() - began < 45
 
 
+def test_a_slow_terminal_is_shown_the_screen(sessions):
+    """It stood in a full-screen program; of 20 MB it shows the end, at the top of an empty screen."""
+    with Typist(sessions, "-s", "sh") as t:
+        t.until(b"# ")
+        s = only_session(sessions)
+        t.type(b"printf '\\033[?1049h\\033[5;9r'; seq 1 3000000; touch /tmp/over; echo en''d\r")
+        look = f"/sessions/{s['id']}/execute"
+        wait_for("it to print", lambda: sessions.post(look, {"argv": ["test", "-e", "/tmp/over"]}).json()["exit_code"] == 0)
+        t.until(b"end\r\n")
+        assert re.search(rb"un: the farm no longer had \d{7,} bytes", t.output)
+        shown = t.output[t.output.rindex(b"\033[2J") + 4:t.output.index(b"end\r\n")]
+        got = numbers(shown)
+        whole = got == list(range(got[0], 3000001))
+        assert whole and b"\033[r" in t.output and len(shown) <= 64 << 10, (got[:3], got[-3:])
+        t.type(b"exit\r")
+        assert t.end() == 0
+
+
 def test_a_reader_that_goes_away_ends_the_session(sessions):
     proc = subprocess.Popen([UN, "session"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, env=environment(sessions))
