@@ -215,15 +215,15 @@ resize(struct attached *t)
 }
 
 /*
- * tmux and screen paint all again when the size changes: it is another one
- * until they did.
+ * tmux and screen begin anew for the first who attaches.  Beside others they
+ * paint all again when the size changes: it is another one until they did.
  */
 static void
 repaint(struct attached *t)
 {
 	struct un_term *m = &t->term;
 
-	if (!t->a->repaint || m->rows < 2)
+	if (!t->a->repaint || !m->beside || m->rows < 2)
 		return;
 	un_term_resize(m, m->cols, m->rows - 1);
 	t->size_ms = clock_mono_ms() + REPAINT_MS;

@@ -110,6 +110,7 @@ take_hello(struct un_term *t, const json_t *o, struct err *err)
 		t->out_at = t->told = (uint64_t)since;
 	take_state(t, un_api_text(o, "state"));
 	t->state_new = strcmp(t->state, "running") != 0;
+	t->beside = json_integer_value(json_object_get(o, "viewers")) > 1;
 	t->greeted = true;
 	return 0;
 }

@@ -33,6 +33,7 @@ struct un_term {
 	uint64_t in_at;      /* offset of its first byte */
 	size_t sent;         /* how much of it went out on this line */
 	bool greeted;        /* the session said hello on this line */
+	bool beside;         /* others were attached then */
 	bool resized;        /* cols and rows are to be said */
 	unsigned cols, rows; /* 0: not known */
 	bool replay;         /* it is not live yet: questions in it are old */

@@ -677,6 +677,7 @@ say_hello(struct viewer *v)
 	json_set_int(o, "ring_end", (long long)t->ring.end);
 	json_set_int(o, "since", (long long)v->sent);
 	json_set_int(o, "input", (long long)*input_of(v));
+	json_set_int(o, "viewers", (long long)term_viewers(t));
 	json_set_str(o, "state", session_state_name(v->shim->session.state));
 	tell_json(v, FRAME_HELLO, o);
 }

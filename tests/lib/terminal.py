@@ -146,6 +146,12 @@ class Terminal:
     def type(self, data):
         self.ws.send(BINARY, data)
 
+    def press(self, keys):
+        """One after the other, as by hand: tmux takes what comes within a millisecond for pasted text."""
+        for key in keys:
+            time.sleep(0.05)
+            self.type(bytes([key]))
+
     def step(self):
         opcode, data = self.ws.receive()
         if opcode == TEXT:

@@ -51,7 +51,7 @@ def test_detach_attach_exit(farm, name, wish):
     prompt(shown)
     shown.type(b"X=kept; echo a$((40 + 2))b; echo notes > /tmp/artifacts/notes.txt\r")
     shown.until_seen("\na42b\n#")
-    shown.type(COMMAND[name] + b"d")
+    shown.press(COMMAND[name] + b"d")
     assert shown.end() == {"type": "detached"} and shown.ws.close_code == 1000
     assert not [said for said in shown.said if said["type"] == "exit"]
 

@@ -25,6 +25,7 @@ import pytest
 import requests
 
 from farm import BUILD, PUBLIC, SECRET, Farm, wait_for
+from terminal import Terminal
 
 UN = os.environ.get("UN_BIN", str(BUILD / "un"))
 PROMPT = b"$ "
@@ -126,11 +127,7 @@ class Typist:
                 data = data[os.write(self.master, data):]
             self.step(0)
 
-    def press(self, keys):
-        """One after the other, as by hand: tmux takes what comes within a millisecond for pasted text."""
-        for key in keys:
-            time.sleep(0.05)
-            self.type(bytes([key]))
+    press = Terminal.press
 
     def run(self, line):
         """Types a line at the prompt; what it printed, when it is done."""
@@ -474,8 +471,12 @@ def test_many_artifacts_at_once(sessions, tmp_path):
 # ---- sessions that go on ----
 
 
-@pytest.mark.parametrize("how,keys,mode", [("--tmux", b"\x02d", "tmux"), ("--screen", b"\x01d", "screen")])
-def test_detach_and_attach(sessions, how, keys, mode):
+# screen may drop lines when its window becomes smaller; tmux has a line of its own.
+@pytest.mark.parametrize("how,keys,mode,size,inside", [
+    ("--tmux", b"\x02d", "tmux", (70, 20), "19 70"),
+    ("--screen", b"\x01d", "screen", (90, 30), "30 90"),
+])
+def test_detach_and_attach(sessions, how, keys, mode, size, inside):
     with Typist(sessions, how) as t:
         t.until(PROMPT)
         s = only_session(sessions)
@@ -485,12 +486,13 @@ def test_detach_and_attach(sessions, how, keys, mode):
         assert t.end() == 0
         assert t.output.endswith(f"\r\nSession detached. Reconnect with: un session --attach {s['container_name']}\r\n".encode())
         assert t.is_cooked()
-    with Typist(sessions, "--attach", s["container_name"], cols=70, rows=20) as t:
+    with Typist(sessions, "--attach", s["container_name"], cols=size[0], rows=size[1]) as t:
         t.until(b"done-")  # the screen is painted again
         assert t.output.startswith(f"Reconnecting to session {s['id']}... done\r\n".encode())
         assert b"still" in t.run("echo $there")
-        # To have all painted, it was one line less for a moment; tmux has a line of its own.
-        wait_for("its size", lambda: re.search(rb"(20|19) 70", t.run("stty size")))
+        assert re.search(rf"[\nl]{inside}\r\n".encode(), t.run("stty size"))
+        t.resize(72, 22)
+        wait_for("its size", lambda: re.search(rb"2[12] 72\r\n", t.run("stty size")))
         t.type(b"exit\r")
         assert t.end() == 0
         assert b"Session ended.\r\n" in t.output
