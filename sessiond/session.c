@@ -744,6 +744,8 @@ call_attach(struct shim *s, struct client *c, struct err *err)
 
 	if (s->session.state == SESSION_warm)
 		return need_alive(s, err);
+	if (s->session.deleted)
+		return err_set(err, ERR_NOT_FOUND, 0, "Session not found");
 	if (term_viewers(&s->term) >= (size_t)s->settings->sessiond_viewers)
 		return err_set(err, ERR_BUSY, 0, "too many are attached");
 	copy_text(client, sizeof(client), c->head, "client");
@@ -907,6 +909,7 @@ call_end(struct shim *s, struct client *c, struct err *err)
 		return need_alive(s, err) < 0 ? -1
 					      : err_set(err, ERR_NOT_FOUND, 0,
 						    "Session not found");
+	s->session.deleted = true;
 	end(s, "terminated");
 	if (s->session.state == SESSION_terminated)
 		answer_end(s, c);

@@ -85,6 +85,7 @@ struct session {
 	char shell[SHIM_NAME_MAX], net[16], multiplexer[16];
 	enum session_state state;
 	bool persist; /* a lost connection does not end it */
+	bool deleted; /* its owner ended it: nobody attaches any more */
 	bool audit;
 	long vcpu, base_vcpu;
 	int64_t created_wall_ms, activity_wall_ms, ended_wall_ms;

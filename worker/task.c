@@ -425,10 +425,13 @@ begin_step(struct task *t, enum task_phase phase)
 		FAULT(worker_compiling);
 	if (phase == TASK_RUN)
 		FAULT(worker_running);
-	/* The loop's clock stood still while we worked; limits are exact. */
+	/*
+	 * The loop's clock stood still while we worked; limits are exact.  It
+	 * counts whole milliseconds: one more, and none is early.
+	 */
 	uv_update_time(&t->worker->loop);
 	(void)uv_timer_start(
-	    &t->deadline, on_deadline, (uint64_t)seconds * 1000, 0);
+	    &t->deadline, on_deadline, (uint64_t)seconds * 1000 + 1, 0);
 	if (phase == TASK_RUN && t->spec->cpu_limit > 0)
 		on_cpu_check(&t->cpu_check);
 }
