@@ -184,8 +184,9 @@ def untouched(few_nests):
 
 @pytest.mark.parametrize("what", LEFT)
 def test_nothing_is_met_in_a_network_that_was_used_before(few_nests, untouched, what):
-    """Every nest sees the offender, and then a job that looks around."""
+    """Every nest sees the offender, and then a job that looks around: there are about three, taken by chance."""
     for _ in range(6):
         done = few_nests.run("python", "import socket\n" + LEFT[what])
         assert done["exit_code"] == 0, done["stderr"]
+    for _ in range(6):
         assert few_nests.run("python", SEEN)["stdout"].split("\n", 1)[1] == untouched
