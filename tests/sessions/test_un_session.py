@@ -280,7 +280,7 @@ def test_a_resize_arrives_at_once(sessions):
         t.until(b"41 133")
         t.run("true")  # a signal that comes while bash runs its trap waits for the next key
         t.resize(50, 12)
-        t.until(b"12 50")
+        wait_for("the other size", lambda: t.run("true") and b"12 50" in t.output)
 
 
 def test_options_reach_the_session(sessions, tmp_path):
