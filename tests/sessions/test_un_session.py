@@ -276,11 +276,10 @@ def test_a_resize_arrives_at_once(sessions):
     with Typist(sessions) as t:
         t.until(PROMPT)
         t.run("trap 'stty size' WINCH")
-        t.resize(133, 41)
-        t.until(b"41 133")
-        t.run("true")  # a signal that comes while bash runs its trap waits for the next key
-        t.resize(50, 12)
-        wait_for("the other size", lambda: t.run("true") and b"12 50" in t.output)
+        for cols, rows in ((133, 41), (50, 12)):
+            t.resize(cols, rows)
+            # A signal that comes while bash is not at its prompt waits for the next key.
+            wait_for("its size", lambda size=b"%d %d\r\n" % (rows, cols): t.run("true") and size in t.output)
 
 
 def test_options_reach_the_session(sessions, tmp_path):
