@@ -24,6 +24,7 @@ import requests
 
 from farm import ROOT, Farm, wait_for
 from screen import Emulator, SessionScreen, see_the_same
+from session_calls import end, files, rss_kb, run, shims
 from terminal import ACK, CLAIM, EXIT, NATIVE, OUT, Gone, Native, Refused, Terminal, WebSocket
 
 LONG = bool(os.environ.get("SOAK"))
@@ -94,29 +95,8 @@ def create(f, **body):
     return answer.json()["id"]
 
 
-def end(f, session, query=""):
-    answer = f.delete(f"/sessions/{session}{query}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def run(f, session, command, **more):
-    answer = f.post(f"/sessions/{session}/execute", {"command": command, **more})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
 def given(**files):
     return [{"filename": name.replace("_", "."), "content_base64": base64.b64encode(text.encode()).decode()} for name, text in files.items()]
-
-
-def files(answer):
-    return {a["filename"]: base64.b64decode(a["content_base64"]) for a in answer["artifacts"]}
-
-
-def shims(f):
-    """Pids of the processes that hold sessions, by session."""
-    return {m[2]: int(m[1]) for m in re.finditer(r"pid=(\d+) msg=\"session begins\" session=(\S+)", f.log("sessiond"))}
 
 
 def server(f):
@@ -132,10 +112,6 @@ def inside(f, container):
         with contextlib.suppress(FileNotFoundError):
             return {int(pid) for pid in pathlib.Path(top, name).read_text().split()}
     raise AssertionError(f"no group of {container}")
-
-
-def rss_kb(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
 
 
 def pss_kb(pid):

@@ -14,8 +14,9 @@ import pytest
 import requests
 
 from farm import Farm, wait_for
+from session_calls import end, files, rss_kb, run, shims
 from terminal import HELLO, PING, Gone, Native
-from test_sessions import CONF, create, end, files, rss_kb, run, shims, state, wait_sessions
+from test_sessions import CONF, create, state, wait_sessions
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from farm import Farm, wait_for
+from session_calls import end, files, rss_kb, run, shims
 from terminal import STATE, Gone, Native, Refused, Terminal
 
 FROZEN_MAX = 3
@@ -53,22 +54,6 @@ def create(f, **body):
 
 def state(f, session):
     return f.get(f"/sessions/{session}").json()["status"]
-
-
-def end(f, session, query=""):
-    answer = f.delete(f"/sessions/{session}{query}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def files(answer):
-    return {a["filename"]: base64.b64decode(a["content_base64"]) for a in answer["artifacts"]}
-
-
-def run(f, session, command, **more):
-    answer = f.post(f"/sessions/{session}/execute", {"command": command, **more})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 # ---- the object ----
@@ -268,20 +253,6 @@ def test_memory_does_not_grow_with_what_is_printed(farm):
     assert rss_kb(shim) < before + 4096
     t.close()
     end(farm, session)
-
-
-def shims(farm):
-    """Pids of the processes that hold sessions, by session."""
-    found = {}
-    for line in farm.log("sessiond").splitlines():
-        m = re.search(r"pid=(\d+) msg=\"session begins\" session=(\S+)", line)
-        if m:
-            found[m[2]] = int(m[1])
-    return found
-
-
-def rss_kb(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
 
 
 def test_readers_only_read(farm):
