@@ -38,21 +38,54 @@ static struct {
 	size_t len[ARRAY_LEN(tables)];
 } net;
 
+/* Files of /proc/sys/net, and the digit that each is set to. */
+static const struct {
+	const char *path;
+	char value;
+	bool optional; /* a kernel may have no IPv6 */
+} settings[] = {
+	/* Root of a sandbox is not root here, and may listen on any port. */
+	{ "ipv4/ip_unprivileged_port_start", '0', false },
+	/*
+	 * The protocols of today announce by a timer, up to a second later,
+	 * that a group was left; with the ones before, nothing that we could
+	 * not see outlives a membership (Linux net/ipv4/igmp.c,
+	 * igmp_group_dropped; net/ipv6/mcast.c, igmp6_group_dropped).
+	 */
+	{ "ipv4/conf/lo/force_igmp_version", '2', false },
+	{ "ipv6/conf/lo/force_mld_version", '1', true },
+};
+
+static int
+apply_settings(void)
+{
+	char path[96];
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		auto_close int fd = -1;
+
+		(void)snprintf(path, sizeof(path), "/proc/sys/net/%s",
+		    settings[i].path);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT && settings[i].optional)
+			continue;
+		if (fd < 0 || write(fd, &settings[i].value, 1) != 1)
+			return -1;
+	}
+	return 0;
+}
+
 int
 init_net_up(void)
 {
-	static const char lowest_port[] = "0";
 	struct ifreq ifr = { .ifr_flags = IFF_UP | IFF_RUNNING };
 	auto_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	auto_close int ports = -1;
 
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "lo");
-	if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &ifr) < 0)
+	/* Before there is anything to announce. */
+	if (sock < 0 || apply_settings() < 0)
 		return -1;
-	/* Root of a sandbox is not root here, and may listen on any port. */
-	ports = open("/proc/sys/net/ipv4/ip_unprivileged_port_start",
-	    O_WRONLY | O_CLOEXEC);
-	return ports >= 0 && write(ports, lowest_port, 1) == 1 ? 0 : -1;
+	return ioctl(sock, SIOCSIFFLAGS, &ifr);
 }
 
 static int
