@@ -434,6 +434,12 @@ box_usage(struct box *b, struct box_usage *ret_usage)
 	};
 }
 
+int64_t
+box_cpu_earliest_us(long vcpu, long cores, int64_t cpu_us)
+{
+	return cg_cpu_earliest_us(vcpu, cores, cpu_us);
+}
+
 void
 box_reset_peak(struct box *b)
 {

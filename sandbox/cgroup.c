@@ -785,6 +785,17 @@ cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err)
 	return put(f->fd[CG_FILE_CPU_LIMIT], text, "processor limit", err);
 }
 
+int64_t
+cg_cpu_earliest_us(long vcpu, long cores, int64_t cpu_us)
+{
+	/* k periods of time touch k + 1, and each has its share. */
+	int64_t periods = cpu_us / (vcpu * CPU_PERIOD_US) - 1;
+	int64_t by_share = periods * CPU_PERIOD_US;
+	int64_t all_at_once = cpu_us / cores;
+
+	return by_share > all_at_once ? by_share : all_at_once;
+}
+
 static int
 take_limit_away(const struct cg_files *f, enum cg_file k, struct err *err)
 {

@@ -128,6 +128,8 @@ bool cg_clear(const struct cg_layout *l, const char *name);
 int cg_set_memory(const struct cg_files *f, uint64_t bytes, struct err *err);
 int cg_set_pids(const struct cg_files *f, long n, struct err *err);
 int cg_set_cpu(const struct cg_files *f, long vcpu, struct err *err);
+/* See box_cpu_earliest_us(). */
+int64_t cg_cpu_earliest_us(long vcpu, long cores, int64_t cpu_us);
 /* No limit of memory and processor; also gives the present period anew. */
 int cg_unlimit_cpu(const struct cg_files *f, struct err *err);
 int cg_unlimit(const struct cg_files *f, struct err *err);

@@ -341,4 +341,10 @@ struct box_usage {
 };
 /* Works also after the sandbox is dead. */
 void box_usage(struct box *b, struct box_usage *ret_usage);
+/*
+ * The shortest time, in microseconds, in which a sandbox with that limit can
+ * use that much of the processors: all cores at once, until it has had its
+ * share of a period (kernel, Documentation/scheduler/sched-bwc.rst).
+ */
+int64_t box_cpu_earliest_us(long vcpu, long cores, int64_t cpu_us);
 void box_reset_peak(struct box *b);

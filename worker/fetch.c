@@ -27,7 +27,6 @@
 #include "fault.h"
 #include "json.h"
 #include "log.h"
-#include "proc.h"
 #include "task.h"
 
 enum {
@@ -677,7 +676,7 @@ describe(const struct worker *w)
 	json_set_bool(o, "trying", w->canary != NULL);
 	json_set_int(o, "max_vcpu", w->max_vcpu);
 	json_set_int(o, "compiles_reused", w->compiles_reused);
-	json_set_int(o, "cores", proc_cores());
+	json_set_int(o, "cores", w->cores);
 	(void)json_object_set_new(o, "load", loads);
 	(void)json_object_set_new(o, "memory", memory_now());
 	return json_text(o);

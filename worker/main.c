@@ -250,6 +250,7 @@ worker_init(struct worker *w, char **argv)
 	w->layers = argv[5];
 	w->slots = share_of(node_slots(s), node_processes(s), index);
 	w->warm = share_of(node_warm(s), node_processes(s), index);
+	w->cores = proc_cores();
 	w->max_vcpu = node_max_vcpu(s);
 	LIST_INIT(&w->tasks);
 	worker_set_can(w, argv[4]);

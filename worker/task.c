@@ -354,16 +354,18 @@ on_cpu_check(uv_timer_t *timer)
 	struct task *t = timer->data;
 	int64_t limit_us = (int64_t)t->spec->cpu_limit * 1000000, left_us;
 	struct box_usage u;
+	uint64_t in_us;
 
 	if (!t->slot)
 		return;
 	box_usage(t->slot->box, &u);
 	left_us = limit_us - (u.cpu_us - t->cpu_before_us);
+	in_us = (uint64_t)box_cpu_earliest_us(
+	    t->spec->vcpu, t->worker->cores, left_us);
 	if (left_us <= 0)
 		task_kill(t, REASON_cpu);
 	else
-		(void)uv_timer_start(timer, on_cpu_check,
-		    (uint64_t)(left_us / 1000 / t->spec->vcpu + 1), 0);
+		(void)uv_timer_start(timer, on_cpu_check, in_us / 1000 + 1, 0);
 }
 
 void

@@ -34,6 +34,7 @@ struct worker {
 	bool first;            /* runs the canaries for all workers here */
 	long slots;            /* jobs at the same time */
 	long warm;             /* sandboxes kept ready */
+	long cores;
 	long max_vcpu;
 	struct registry *registry;
 	struct reload *reload; /* owned; NULL when none is under way */

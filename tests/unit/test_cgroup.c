@@ -293,6 +293,34 @@ test_a_group_that_lingers_is_removed_later_and_not_waited_for(void **state)
 	cg_layout_close(&l);
 }
 
+/* Some use no share of the period in which they begin, and all of the next two
+ * at once: nobody may be looked at later than that. */
+static void
+test_a_share_can_be_used_by_all_cores_at_once(void **state)
+{
+	static const struct {
+		long vcpu, cores;
+		int64_t cpu_ms, earliest_ms;
+	} rows[] = {
+		{ 1, 1, 1000, 1000 }, /* one cannot be faster than time */
+		{ 1, 2, 0, 0 },
+		{ 1, 2, 40, 20 },
+		{ 1, 2, 199, 99 },
+		{ 1, 2, 1000, 900 },
+		{ 1, 64, 128, 2 },
+		{ 1, 64, 1050, 900 },
+		{ 4, 64, 1000, 100 },
+		{ 4, 2, 1000, 500 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(cg_cpu_earliest_us(rows[i].vcpu, rows[i].cores,
+				     rows[i].cpu_ms * 1000) /
+				     1000,
+		    rows[i].earliest_ms);
+}
+
 static int
 setup(void **state)
 {
@@ -340,6 +368,7 @@ main(void)
 		    test_v1_controllers_are_written_in_their_own_words),
 		cmocka_unit_test(test_v1_figures_are_read_with_their_units),
 		cmocka_unit_test(test_v2_has_one_tree_for_all),
+		cmocka_unit_test(test_a_share_can_be_used_by_all_cores_at_once),
 		cmocka_unit_test(test_swap_is_seen_where_there_is_some),
 		cmocka_unit_test(test_hybrid_takes_limits_from_v1),
 		cmocka_unit_test(test_a_missing_controller_is_named),
