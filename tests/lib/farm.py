@@ -30,6 +30,16 @@ PUBLIC = "unsb-pk-test-0000-0000-0001"
 SECRET = "unsb-sk-test0-vault-unlck-12345"
 
 
+def best(measure, good, tries=3):
+    """What measure() gives, tried again on a machine that was busy with something else: the first good one, or the last."""
+    for _ in range(tries):
+        value = measure()
+        if good(value):
+            break
+        time.sleep(0.5)
+    return value
+
+
 def wait_for(what, test, seconds=30, pause=0.02):
     """The first true value of test(); fails, naming what, after the deadline."""
     deadline = time.monotonic() + seconds

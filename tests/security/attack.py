@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import subprocess
-import time
 import uuid
 
 from farm import BUILD
@@ -67,16 +66,6 @@ def build(folder, source, *options, libs=False):
                     *"-lhiredis -luv -ljansson -lcrypto -linih -lcap -lcgroup -lseccomp".split()]
     subprocess.run(command, check=True)
     return out
-
-
-def best(measure, good, tries=3):
-    """What measure() gives, tried again on a machine that was busy with something else: the first good one, or the last."""
-    for _ in range(tries):
-        value = measure()
-        if good(value):
-            break
-        time.sleep(0.5)
-    return value
 
 
 def run_c(farm, source, **options):

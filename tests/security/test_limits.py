@@ -6,8 +6,8 @@ import statistics
 import time
 
 import pytest
-from attack import best, probe
-from farm import Farm, wait_for
+from attack import probe
+from farm import Farm, best, wait_for
 from test_resources import BOMBS
 
 MB = 1 << 20

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import requests
-from attack import best
+from farm import best
 from test_resources import BOMBS
 
 ROUNDS = 15
