@@ -44,6 +44,7 @@ enum {
 	CALLERS_MAX = 4096,
 	HEAD_MS = 5000,   /* for a gateway's first line */
 	READY_MS = 15000, /* for a sandbox to become ready */
+	HEAR_MS = 5000,   /* for shims that were here before us to speak */
 	BEAT_MS = 1000,
 	BEAT_TTL_MS = 5000,
 	STORE_DEADLINE_MS = 5000,
@@ -72,6 +73,7 @@ struct shim_link {
 	uv_poll_t poll;
 	json_t *record;   /* owned; NULL: it has not spoken yet */
 	char session[64]; /* that it has, or is about to get; "": warm */
+	bool unheard;     /* here before us: it may have any session */
 	bool dirty;       /* Redis does not know the record yet */
 	bool over;        /* its session is, and the master was told */
 	bool dead;
@@ -92,6 +94,8 @@ struct server {
 	TAILQ_HEAD(shim_list, shim_link) shims;
 	unsigned asked; /* of the master, and not ready yet */
 	bool known;     /* Redis has our secret */
+	bool serving;   /* callers are listened to */
+	int64_t hear_until_ms;
 	bool stopping;
 };
 
@@ -227,6 +231,18 @@ find_session(struct server *s, const char *id)
 	return NULL;
 }
 
+/* Not all have said yet which session they have. */
+static bool
+some_unheard(const struct server *s)
+{
+	const struct shim_link *l;
+
+	TAILQ_FOREACH (l, &s->shims, link)
+		if (l->unheard)
+			return true;
+	return false;
+}
+
 static struct shim_link *
 find_warm(struct server *s)
 {
@@ -279,6 +295,8 @@ route(struct server *s, struct caller *c)
 		refuse(c, ERR_INVALID, "malformed call");
 	else if (strcmp(head_word(head, "call"), "create") == 0)
 		create(s, c, id);
+	else if (!l && some_unheard(s))
+		refuse(c, ERR_UNAVAILABLE, "the session does not answer");
 	else if (!l)
 		refuse(c, ERR_NOT_FOUND, "Session not found or ended");
 	else if (!hand_over(c, l))
@@ -516,18 +534,30 @@ list_shells(const struct server *s)
 
 static void on_connection(uv_poll_t *poll, int status, int events);
 
-/* Until our secret is in Redis, nobody could speak to us: they wait. */
+/*
+ * Callers wait until our secret is in Redis, as nobody could speak to us, and
+ * until we know who has their session; not for ever, one may hang.
+ */
+static void
+begin_to_serve(struct server *s)
+{
+	if (s->serving || !s->known ||
+	    (some_unheard(s) && clock_mono_ms() < s->hear_until_ms))
+		return;
+	s->serving = true;
+	(void)uv_poll_start(
+	    &s->listener_poll, UV_READABLE | UV_DISCONNECT, on_connection);
+}
+
 static void
 on_beat_told(void *ctx, const redisReply *reply, const struct err *err)
 {
 	struct server *s = ctx;
 
 	on_told(NULL, reply, err);
-	if (!err && !s->known) {
+	if (!err)
 		s->known = true;
-		(void)uv_poll_start(&s->listener_poll,
-		    UV_READABLE | UV_DISCONNECT, on_connection);
-	}
+	begin_to_serve(s);
 }
 
 static void
@@ -602,6 +632,7 @@ static bool meet(struct server *s, unsigned serial);
 static void
 inherit(struct shim_link *l, const struct shim_link *former)
 {
+	l->unheard = former->unheard;
 	if (!former->session[0])
 		return;
 	memcpy(l->session, former->session, sizeof(l->session));
@@ -631,6 +662,7 @@ lose(struct shim_link *l)
 	}
 	uv_close((uv_handle_t *)&l->poll, on_shim_closed);
 	keep_warm(s);
+	begin_to_serve(s);
 }
 
 static void
@@ -644,6 +676,7 @@ take_record(struct shim_link *l, const char *text)
 		return;
 	json_decref(l->record);
 	l->record = record;
+	l->unheard = false;
 	id = head_word(record, "id");
 	if (*id)
 		(void)snprintf(l->session, sizeof(l->session), "%s", id);
@@ -656,6 +689,7 @@ take_record(struct shim_link *l, const char *text)
 	}
 	if (is_warm(l))
 		serve_waiting(l->server);
+	begin_to_serve(l->server);
 }
 
 static void
@@ -731,13 +765,16 @@ meet_all(struct server *s)
 	char path[SETTINGS_STR_MAX + 16];
 	const struct dirent *d;
 	DIR *dir;
+	long serial;
 
+	s->hear_until_ms = clock_mono_ms() + HEAR_MS;
 	(void)snprintf(
 	    path, sizeof(path), "%s/sessions", s->settings->farm_run_dir);
 	dir = opendir(path);
 	while (dir && (d = readdir(dir)) != NULL)
-		if (shim_serial_of(d->d_name) > 0)
-			(void)meet(s, (unsigned)shim_serial_of(d->d_name));
+		if ((serial = shim_serial_of(d->d_name)) > 0 &&
+		    meet(s, (unsigned)serial))
+			link_of(s, (unsigned)serial)->unheard = true;
 	if (dir)
 		(void)closedir(dir);
 }

@@ -26,5 +26,12 @@ def shims(farm):
     return {m[2]: int(m[1]) for m in re.finditer(r"pid=(\d+) msg=\"session begins\" session=(\S+)", farm.log("sessiond"))}
 
 
+def servers(farm):
+    """Pids of what gateways reach of sessiond: one, and none for a moment after its death."""
+    master = farm.procs["sessiond"].pid
+    children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return [int(p) for p in children if b"--child" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
 def rss_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])

@@ -24,7 +24,7 @@ import requests
 
 from farm import ROOT, Farm, best, wait_for
 from screen import Emulator, SessionScreen, see_the_same
-from session_calls import end, files, rss_kb, run, shims
+from session_calls import end, files, rss_kb, run, servers, shims
 from terminal import ACK, CLAIM, EXIT, NATIVE, OUT, Gone, Native, Refused, Terminal, WebSocket
 
 LONG = bool(os.environ.get("SOAK"))
@@ -97,12 +97,6 @@ def create(f, **body):
 
 def given(**files):
     return [{"filename": name.replace("_", "."), "content_base64": base64.b64encode(text.encode()).decode()} for name, text in files.items()]
-
-
-def server(f):
-    master = f.procs["sessiond"].pid
-    children = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return next(int(p) for p in children if b"--child" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
 
 
 def inside(f, container):
@@ -211,7 +205,7 @@ def printed(block, n):
 def print_much(f, mib, want):
     """Through a terminal; seconds of processor time that the farm took for it."""
     session = create(f, input_files=given(print_py=PRINT))
-    ours = [shims(f)[session], server(f), *f.gateways()]
+    ours = [shims(f)[session], *servers(f), *f.gateways()]
     t = Reader(f, session)
     t.until(b"# ")
     t.type(b"stty raw -echo; exec python3 /tmp/input/print.py bytes %d\r" % mib)
@@ -282,7 +276,7 @@ def test_a_streamed_command_waits_for_its_reader(farm):
     want = printed(block, n)
     session = create(farm, input_files=given(print_py=PRINT))
     shim = shims(farm)[session]
-    memory, begin = Memory([shim, server(farm), *farm.gateways()], 8192), bytes_read(shim)
+    memory, begin = Memory([shim, *servers(farm), *farm.gateways()], 8192), bytes_read(shim)
     s = Stream(farm, session, {"argv": ["python3", "/tmp/input/print.py", "text", str(n)], "timeout": 600})
 
     def stands_still():
@@ -531,7 +525,7 @@ def test_vim_and_commands_go_on_when_sessiond_is_killed():
         t = Native(f, leaver)
         t.until(b"# ")
 
-        os.kill(server(f), signal.SIGKILL)
+        os.kill(servers(f)[0], signal.SIGKILL)
         shown.type(b" five")
         shown.until_seen("three\nfour five\n~")
         wait_for("another server", lambda: f.log("sessiond").count('"serving"') == begun + 1)
@@ -584,7 +578,7 @@ print("OVER", i, flush=True)
 def test_freezing_again_and_again_is_not_felt(farm):
     n = 10_000 if LONG else 300
     session = create(farm, input_files=given(pair_py=PAIR))
-    ours = [shims(farm)[session], server(farm), *farm.gateways()]
+    ours = [shims(farm)[session], *servers(farm), *farm.gateways()]
     t = Reader(farm, session)
     t.until(b"# ")
     t.type(b"stty -echo; yes > /dev/null & python3 /tmp/input/pair.py\r")
@@ -619,7 +613,7 @@ def test_freezing_again_and_again_is_not_felt(farm):
             if i == n // 5:
                 memory = Memory(ours, 4096)
         whole_s = time.monotonic() - began
-        allowed = 0.005 + 2 * late.usual(0.99)
+        allowed = 0.005 + 3 * late.usual(0.99)
     used = first - farm.get(f"/sessions/{session}").json()["remaining_ttl"]
     assert thawed_s - 1 <= used <= whole_s - frozen_s + 1, (thawed_s, used, whole_s, frozen_s)
     grown = memory.look()

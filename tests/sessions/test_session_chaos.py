@@ -1,6 +1,5 @@
 """Sessions while lines are cut, sessions are frozen, and sessiond and gateways are killed: none is lost, no byte is lost or doubled."""
 import os
-import pathlib
 import random
 import re
 import signal
@@ -10,6 +9,7 @@ import time
 import requests
 
 from farm import Farm, wait_for
+from session_calls import servers
 from terminal import Gone, Native, Refused
 
 LONG = bool(os.environ.get("SOAK"))
@@ -126,13 +126,11 @@ def kill_something(farm, dice):
     if what == "gateway":
         os.kill(dice.choice(farm.gateways()), signal.SIGKILL)
         return
-    master = farm.procs["sessiond"]
     if what == "server":
-        children = pathlib.Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
-        servers = [int(p) for p in children if b"--child" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()]
-        if servers:
-            os.kill(servers[0], signal.SIGKILL)
+        for pid in servers(farm):
+            os.kill(pid, signal.SIGKILL)
         return
+    master = farm.procs["sessiond"]
     master.kill()
     master.wait()
     farm.start("sessiond")
