@@ -184,6 +184,8 @@ static const struct {
 	{ "OVERLAY", "an overlay in a user namespace: in a container, allow "
 		     "mount (seccomp, AppArmor) and keep the trees of "
 		     "sandbox.paths on ext4, xfs or btrfs" },
+	{ "make device", "in a container, allow mknod (CAP_MKNOD) until the "
+			 "worker has started" },
 	{ "PROC", "a new /proc: in a container, leave the one that it has "
 		  "unmasked" },
 	{ "set-up step", "a mount or a namespace was refused: in a container, "

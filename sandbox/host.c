@@ -260,7 +260,7 @@ host_new(const struct sandbox_config *cfg)
 {
 	struct sandbox_host *h = xcalloc(1, sizeof(*h));
 
-	h->init_fd = h->hold_fd = -1;
+	h->init_fd = h->hold_fd = h->devices = -1;
 	for (int part = 0; part < SECCOMP__COUNT; part++)
 		h->filter_fd[part] = -1;
 	for (int k = 0; k < CG__COUNT; k++)
@@ -288,13 +288,23 @@ name_layers(struct sandbox_host *h)
 	    h->cgroups.version[CG_MEMORY]);
 }
 
+static int
+load_devices(struct sandbox_host *h, struct err *err)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/.devices", h->skeleton);
+	h->devices = devices_make(path, err);
+	return h->devices < 0 ? -1 : 0;
+}
+
 struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err)
 {
 	auto_ref(sandbox_host) h = host_new(cfg);
 
-	if (load_view(h, err) < 0 || load_programs(h, cfg, err) < 0 ||
-	    compile_filters(h, err) < 0 ||
+	if (load_view(h, err) < 0 || load_devices(h, err) < 0 ||
+	    load_programs(h, cfg, err) < 0 || compile_filters(h, err) < 0 ||
 	    cg_layout_open(&h->cgroups, cfg->cgroup, cfg->keeps, err) < 0)
 		return NULL;
 	if (!h->cgroups.has_swap) {
@@ -318,6 +328,7 @@ sandbox_host_close(struct sandbox_host *h)
 	free(h->skeleton);
 	cleanup_closep(&h->init_fd);
 	cleanup_closep(&h->hold_fd);
+	cleanup_closep(&h->devices);
 	for (int part = 0; part < SECCOMP__COUNT; part++)
 		cleanup_closep(&h->filter_fd[part]);
 	free(h->range_used);
@@ -470,6 +481,7 @@ sandbox_host_forget(struct sandbox_host *h)
 		cleanup_closep(&h->view.tree_fd[i]);
 	cleanup_closep(&h->init_fd);
 	cleanup_closep(&h->hold_fd);
+	cleanup_closep(&h->devices);
 	for (int part = 0; part < SECCOMP__COUNT; part++)
 		cleanup_closep(&h->filter_fd[part]);
 }

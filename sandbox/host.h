@@ -26,6 +26,7 @@ struct sandbox_host {
 	int init_fd; /* the sandbox-init program, a sealed copy in memory */
 	int hold_fd; /* sandbox-hold.so, the same */
 	int filter_fd[SECCOMP__COUNT];
+	int devices; /* what devices_make() gave */
 	struct host_view view;
 	char *paths;         /* owned: the list's file */
 	char *skeleton;      /* owned: where the made-up /etc is built */
@@ -56,8 +57,19 @@ void host_plan_nest(
 int host_clone_trees(const struct sandbox_host *h, int userns_fd,
     int ret_fds[HOST_TREES_MAX], struct err *err);
 
+/*
+ * devices.c.  Makes a folder of devices at path, for which it needs CAP_MKNOD,
+ * and opens it: the caller closes it.  -1: err says which device.
+ */
+int devices_make(const char *path, struct err *err);
+/*
+ * A detached mount of the devices in such a folder, each an inode that no other
+ * mount has; the caller closes it.
+ */
+int devices_mount(int dir, struct err *err);
+
 /* skeleton.c: the made-up /etc; names are the allow-listed ones. */
 int skeleton_build(
     const char *dir, char *const *names, size_t n_names, struct err *err);
-/* Removes those below dir that are not of this generation. */
+/* Removes those below dir that are not of this generation; not `.NAME`. */
 void skeleton_remove(const char *dir, unsigned keep);

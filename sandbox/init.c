@@ -21,6 +21,7 @@
 #include "init.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -123,6 +124,22 @@ block_signals(struct err *err)
 	return fd;
 }
 
+/*
+ * The sandbox's own device as our standard input, while nobody can have put
+ * anything in its place.
+ */
+static int
+take_null(struct err *err)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return err_errno(err, "open the sandbox's /dev/null");
+	r = dup2(fd, STDIN_FILENO);
+	(void)close(fd);
+	return r < 0 ? err_errno(err, "take the sandbox's /dev/null") : 0;
+}
+
 void
 init_begin(struct init *in)
 {
@@ -136,7 +153,7 @@ init_begin(struct init *in)
 	if (msg_recv(in->control, &packet, &err) <= 0 ||
 	    packet.hdr.type != PROTO_SETUP)
 		_exit(1);
-	if (init_setup(&packet, &err) < 0 ||
+	if (init_setup(&packet, &err) < 0 || take_null(&err) < 0 ||
 	    (in->signals = block_signals(&err)) < 0) {
 		init_tell_failure(in, &err);
 		_exit(1);

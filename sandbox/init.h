@@ -101,6 +101,11 @@ void init_hold(struct init *in, struct msg *m);
 /* After SIGCHLD: reaps; tells the end of the job when it is the one. */
 void init_reap(struct init *in);
 
+/*
+ * Puts the sandbox's own /dev/null in the place of the host's, which is what
+ * a device is that was sent: its inode is not only ours.
+ */
+int init_own_null(int fd);
 int64_t init_micros(const struct timeval *t);
 
 /* init_proc.c: processes beside each other. */

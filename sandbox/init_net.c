@@ -64,8 +64,8 @@ apply_settings(void)
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
 		auto_close int fd = -1;
 
-		(void)snprintf(path, sizeof(path), "/proc/sys/net/%s",
-		    settings[i].path);
+		(void)snprintf(
+		    path, sizeof(path), "/proc/sys/net/%s", settings[i].path);
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		if (fd < 0 && errno == ENOENT && settings[i].optional)
 			continue;

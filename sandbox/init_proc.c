@@ -292,6 +292,16 @@ watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+int
+init_own_null(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return 0;
+	return dup3(STDIN_FILENO, fd, O_CLOEXEC) < 0 ? -1 : 0;
+}
+
 /*
  * What comes as a file of memory is the host's, and was made outside of our
  * limits; who holds it open keeps it.  A copy in its place is ours.
@@ -304,7 +314,7 @@ take_stdin(int fd)
 	ssize_t n;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
+		return init_own_null(fd);
 	own = memfd_create("stdin", MFD_CLOEXEC);
 	if (own < 0)
 		return -1;

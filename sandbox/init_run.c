@@ -154,6 +154,8 @@ init_run(struct init *in, const struct msg *m)
 		init_tell_failure(in, &err);
 	else if (in->job != 0 || !init_read_run(m, &command))
 		refuse(in, "command is malformed");
+	else if (init_own_null(m->fds[0]) < 0)
+		refuse(in, "no input");
 	else if (!command.argv[0] && in->ahead)
 		init_ahead_go(in, command.address_space, m);
 	else if (!command.argv[0] && !in->resume)

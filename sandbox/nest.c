@@ -13,7 +13,8 @@
  * may not look for it ourselves) and waits for one byte, which says that it is
  * mapped and in its cgroup; only then it becomes root of the namespace and
  * executes sandbox-init.  The parent then sends the plan with the id-mapped
- * trees, and is done: init says READY, and what it holds says HELD.
+ * trees and the devices, and is done: init says READY, and what it holds says
+ * HELD.
  */
 #include "nest.h"
 
@@ -190,18 +191,22 @@ static int
 send_plan(struct sandbox_nest *n, const int *trees, struct err *err)
 {
 	auto_free unsigned char *body = xmalloc(MSG_MAX);
+	auto_close int devices = devices_mount(n->host->devices, err);
 	struct msg_out o = { .data = body };
-	int fds[HOST_TREES_MAX + 1];
+	int fds[HOST_TREES_MAX + 2];
 	size_t n_trees = n->host->view.n_trees;
 	struct plan plan;
 
+	if (devices < 0)
+		return -1;
 	host_plan_nest(
 	    n->host, n->program ? n->program->stops[0] : NULL, &plan);
 	plan_encode(&plan, &o);
 	plan_done(&plan);
 	memcpy(fds, trees, n_trees * sizeof(*fds));
-	fds[n_trees] = n->host->filter_fd[SECCOMP_NEST];
-	return msg_send(n->control, PROTO_SETUP, &o, fds, n_trees + 1, err);
+	fds[n_trees] = devices;
+	fds[n_trees + 1] = n->host->filter_fd[SECCOMP_NEST];
+	return msg_send(n->control, PROTO_SETUP, &o, fds, n_trees + 2, err);
 }
 
 static int

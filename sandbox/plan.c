@@ -20,6 +20,7 @@
 #define ROOT  STAGE "/root"
 #define LOWER "/lower" /* of the nest, gone with its root */
 #define EMPTY LOWER "/empty"
+#define NODES LOWER "/dev"
 
 static const char *const op_names[] = {
 #define OP(name, doc) [OP_##name] = #name,
@@ -163,16 +164,35 @@ add_folders(struct plan *p)
 	(void)add_inside(p, OP_SYMLINK, "", "/var/run", "/run");
 }
 
+/* Those in the folder from. */
 static void
-add_nodes(struct plan *p)
+add_nodes(struct plan *p, const char *from)
 {
-	static const char *const nodes[] = { "/dev/null", "/dev/zero",
-		"/dev/full", "/dev/random", "/dev/urandom", "/dev/tty" };
+	static const char *const nodes[] = {
+#define DEVICE(name, major, minor) "/" name,
+#include "devices.def"
+#undef DEVICE
+	};
 
 	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-		add_inside(p, OP_FILE, "", nodes[i], "")->mode = 0666;
-		(void)add_inside(p, OP_BIND, nodes[i], nodes[i], "");
+		char *src = text("%s%s", from, nodes[i]);
+		char *dst = text("/dev%s", nodes[i]);
+
+		add_inside(p, OP_FILE, "", dst, "")->mode = 0666;
+		(void)add_inside(p, OP_BIND, src, dst, "");
+		free(src);
+		free(dst);
 	}
+}
+
+/* The passed devices, attached in the nest for its sandboxes and itself. */
+static void
+add_own_nodes(struct plan *p, unsigned fd)
+{
+	add_inside(p, OP_MKDIR, "", NODES, "")->mode = 0755;
+	add_inside(p, OP_TREE, "", NODES, "")->fd = fd;
+	add_inside(p, OP_MKDIR, "", "/dev", "")->mode = 0755;
+	add_nodes(p, ROOT NODES);
 }
 
 static void
@@ -186,7 +206,7 @@ add_devices(struct plan *p)
 		{ "/dev/ptmx", "pts/ptmx" },
 	};
 
-	add_nodes(p);
+	add_nodes(p, "/dev");
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		(void)add_inside(
 		    p, OP_SYMLINK, "", links[i].dst, links[i].target);
@@ -270,14 +290,13 @@ plan_build_nest(struct plan *ret_plan, const struct plan_input *in)
 	if (in->file)
 		add_placeholder(p, in->file);
 	add_inside(p, OP_MKDIR, "", "/root", "")->mode = 0700;
-	add_inside(p, OP_MKDIR, "", "/dev", "")->mode = 0755;
-	add_nodes(p);
+	add_own_nodes(p, (unsigned)in->n_trees);
 	add_inside(p, OP_MKDIR, "", "/proc", "")->mode = 0555;
 	(void)add_inside(p, OP_PROC, "", "/proc", "");
 	(void)add(p, OP_PIVOT, "", ROOT, "");
 	(void)add(p, OP_NET, "", "", "");
 	(void)add(p, OP_NONEWPRIVS, "", "", "");
-	add(p, OP_FILTER, "", "", "")->fd = (unsigned)in->n_trees;
+	add(p, OP_FILTER, "", "", "")->fd = (unsigned)in->n_trees + 1;
 }
 
 void

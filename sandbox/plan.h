@@ -54,7 +54,8 @@ struct plan_link {
 };
 
 struct plan_input {
-	const struct plan_tree *trees; /* fd k belongs to tree k of a nest */
+	/* fd k belongs to tree k of a nest; then the devices, the filter */
+	const struct plan_tree *trees;
 	size_t n_trees;
 	const struct plan_link *links;
 	size_t n_links;

@@ -28,8 +28,8 @@
 struct sandbox_config {
 	const char *cgroup; /* name of our group below each hierarchy's root */
 	const char *paths;  /* file that lists what is seen (sandbox.paths) */
-	const char *skeleton; /* directory of ours; the made-up /etc is built
-				 in it */
+	const char *skeleton; /* directory of ours, for the made-up /etc and
+				 the devices */
 	const char *libexec;  /* folder of sandbox-init and sandbox-hold.so */
 	uint32_t uid_base;    /* first host uid of the ranges */
 	unsigned ranges;      /* most sandboxes alive at once, 1 to 4096 */
@@ -43,9 +43,9 @@ struct sandbox_config {
 struct sandbox_host;
 
 /*
- * Reads the path list, builds the skeleton, compiles the seccomp filter, finds
- * the cgroup hierarchies, makes our group in them and removes what an earlier,
- * killed process left there.  Strings of cfg are borrowed for the call only.
+ * Reads the path list, builds the skeleton, makes the devices, compiles the
+ * seccomp filter, finds the cgroup hierarchies, makes our group in them and
+ * removes what an earlier, killed process left there.  Strings of cfg are borrowed for the call only.
  */
 struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err);

@@ -79,13 +79,22 @@ static const struct sock_filter numbers[] = {
 static const char *const making[] = { "clone3", "mount", "mount_setattr",
 	"move_mount", "open_tree", "pivot_root", "umount2" };
 
+/* And what the launcher does for it. */
+static const char *const launching[] = { "fsconfig", "fsmount", "fsopen" };
+
+static bool
+is_in(const char *const *list, size_t n, const char *call)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i], call) == 0)
+			return true;
+	return false;
+}
+
 static bool
 is_making(const char *call)
 {
-	for (size_t i = 0; i < ARRAY_LEN(making); i++)
-		if (strcmp(making[i], call) == 0)
-			return true;
-	return false;
+	return is_in(making, ARRAY_LEN(making), call);
 }
 
 static int
@@ -310,7 +319,7 @@ seccomp_compile(enum seccomp_part part, struct err *err)
 static bool
 listed(const char *call)
 {
-	if (is_making(call))
+	if (is_making(call) || is_in(launching, ARRAY_LEN(launching), call))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(denied); i++)
 		if (strcmp(denied[i].call, call) == 0)

@@ -30,6 +30,33 @@ sys_mount_setattr(
 }
 
 static inline int
+sys_fsopen(const char *type)
+{
+	return (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
+}
+
+static inline int
+sys_fsconfig_set(int fs, const char *key, const char *value)
+{
+	return (int)syscall(
+	    SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
+}
+
+static inline int
+sys_fsconfig_create(int fs)
+{
+	return (int)syscall(
+	    SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+/* attr: MOUNT_ATTR_... */
+static inline int
+sys_fsmount(int fs, unsigned attr)
+{
+	return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attr);
+}
+
+static inline int
 sys_pidfd_send_signal(int pidfd, int sig)
 {
 	return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);

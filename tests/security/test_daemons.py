@@ -198,7 +198,7 @@ MAY = {
     "master": (r"/proc/\d+/(uid_map|gid_map)", r"/proc/self/fdinfo/\d+", r"/sys/fs/cgroup/\w+/%s/[ns]\d+(/[\w.]+)?", r"/sys/devices/system/cpu/online"),
     "worker": (r"/dev/null", r"/sys/devices/system/cpu/online", r"/var/lib/dpkg/status", r"/(opt/langs|usr(/local)?|)/?s?bin/[^/]+", KEPT),
 }
-BY_DESCRIPTOR = {"master": ("open_tree", "mount_setattr"), "worker": ("fchmod", "newfstatat", "fstat", "utimensat")}
+BY_DESCRIPTOR = {"master": ("open_tree", "mount_setattr", "fsconfig"), "worker": ("fchmod", "newfstatat", "fstat", "utimensat")}
 
 
 def named(line):

@@ -68,20 +68,22 @@ found["private"] = os.path.lexists("/etc/ssl/private")
 
 
 def test_mounts_of_a_sandbox(farm):
-    """Nothing of the host but six harmless devices is mounted writable, nothing allows setuid."""
+    """Nothing of the host is mounted writable, nothing allows setuid, and six harmless devices are all there are."""
     mounts = farm.run("bash", "cat /proc/self/mountinfo")["stdout"].splitlines()
     kinds = {}
     for line in mounts:
         left, right = line.split(" - ")
         root, point, options = left.split()[3:6]
         kinds.setdefault(right.split()[0], []).append((root, point, set(options.split(","))))
-    assert set(kinds) == {"tmpfs", "overlay", "devtmpfs", "devpts", "proc"}
-    for kind in ("tmpfs", "overlay"):
-        for _, point, options in kinds[kind]:
-            assert {"nosuid", "nodev"} <= options, point
-    roots = {root for root, _, _ in kinds["devtmpfs"]}
-    assert roots == {"/null", "/zero", "/full", "/random", "/urandom", "/tty"}
-    assert {p for r, p, _ in kinds["devtmpfs"] if r == "/null"} >= {"/dev/null", "/proc/kallsyms", "/proc/keys"}
+    assert set(kinds) == {"tmpfs", "overlay", "devpts", "proc"}
+    devices = {}
+    for root, point, options in kinds["tmpfs"] + kinds["overlay"]:
+        assert "nosuid" in options, point
+        if "nodev" not in options:
+            assert {"ro", "noexec"} <= options, point
+            devices.setdefault(root, set()).add(point)
+    assert devices.keys() == {"/null", "/zero", "/full", "/random", "/urandom", "/tty"}
+    assert devices["/null"] >= {"/dev/null", "/proc/kallsyms", "/proc/keys"}
     for _, point, options in kinds["proc"]:
         assert {"nosuid", "nodev", "noexec"} <= options and (point == "/proc" or "ro" in options)
     assert {p for _, p, _ in kinds["proc"]} >= {"/proc", "/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs"}
@@ -571,16 +573,42 @@ for p in SHOWN:
     assert json.loads(r["stdout"].splitlines()[-1]) == {"locked": len(SHOWN), "seen": ""}
 
 
-@pytest.mark.xfail(strict=True, reason="known: /dev/null is the host's own inode, so locks and watches on it are seen")
-def test_locks_on_devices_are_not_shared_with_the_host(farm):
-    with open("/dev/null") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        try:
-            lock = 'lambda: fcntl.flock(os.open("/dev/null", 0), fcntl.LOCK_EX | fcntl.LOCK_NB)'
-            found = probe(farm, f'attempt("flock", {lock})')
-        finally:
-            fcntl.flock(f, fcntl.LOCK_UN)
-    assert found["flock"] is None
+# By its standard input a job reaches /dev/null, too.
+DEVICES = ["/proc/self/fd/0", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
+
+
+def test_locks_on_devices_are_not_shared(farm):
+    """Not with the host, not with others: what a job sees, and its standard input."""
+    with contextlib.ExitStack() as files:
+        for path in ["/dev/null", *DEVICES[1:]]:
+            fcntl.flock(files.enter_context(open(path)), fcntl.LOCK_EX)
+        holder = farm.submit("python", f"""
+import fcntl, os, time
+files = [os.open(p, 0) for p in {DEVICES}]
+for fd in files: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("held", flush=True)
+time.sleep(3)
+""", ttl=15)
+        found = probe(farm, f"""
+import fcntl
+for p in {DEVICES}: attempt(p, lambda: fcntl.flock(os.open(p, 0), fcntl.LOCK_EX | fcntl.LOCK_NB))
+found["same"] = os.path.samestat(os.stat(0), os.stat("/dev/null"))
+""")
+        assert found.pop("same") is True and set(found.values()) == {None}, found
+        assert farm.wait_job(holder)["stdout"] == "held\n"
+
+
+def test_the_times_of_a_device_are_not_changed(farm):
+    """The next job in the same place would see it."""
+    found = probe(farm, """
+for p in ("/dev/null", "/dev/tty"):
+    attempt("touch " + p, lambda: os.utime(p))
+    attempt("chmod " + p, lambda: os.chmod(p, 0o777))
+    attempt("own " + p, lambda: os.chown(p, 0, 0))
+    attempt("write " + p, lambda: os.write(os.open("/dev/null", os.O_RDWR), b"x"))
+""")
+    assert {v for k, v in found.items() if not k.startswith("write")} <= {"EROFS", "EPERM"}, found
+    assert found["write /dev/null"] == found["write /dev/tty"] == 1
 
 
 @pytest.mark.xfail(strict=True, reason="known: id-mapped trees show root inside what only root may read on the host")

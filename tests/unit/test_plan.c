@@ -118,7 +118,7 @@ test_a_nest_has_the_trees_and_a_whole_proc(void **state)
 			    p.ops[i].kind != OP_OVERLAY);
 	assert_int_equal(p.ops[p.n - 2].kind, OP_NONEWPRIVS);
 	assert_int_equal(p.ops[p.n - 1].kind, OP_FILTER);
-	assert_int_equal(p.ops[p.n - 1].fd, 2); /* after the trees */
+	assert_int_equal(p.ops[p.n - 1].fd, 3); /* after trees and devices */
 	plan_done(&p);
 }
 
