@@ -45,7 +45,8 @@ struct sandbox_host;
 /*
  * Reads the path list, builds the skeleton, makes the devices, compiles the
  * seccomp filter, finds the cgroup hierarchies, makes our group in them and
- * removes what an earlier, killed process left there.  Strings of cfg are borrowed for the call only.
+ * removes what an earlier, killed process left there.  Strings of cfg are
+ * borrowed for the call only.
  */
 struct sandbox_host *
 sandbox_host_open(const struct sandbox_config *cfg, struct err *err);
