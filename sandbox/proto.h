@@ -17,7 +17,7 @@ enum { HOLD_CONTROL_FD = 3, HOLD_LIBRARY_FD = 4 };
 #define HOLD_VARIABLE "LD_PRELOAD=/proc/self/fd/4"
 
 enum proto_type {
-	/* u32 n, then the plan's operations (plan.h); fds: trees, or a filter */
+	/* u32 n, then the plan's operations (plan.h); fds: what these number */
 	PROTO_SETUP = 1,
 	/* -> no payload */
 	PROTO_READY,
