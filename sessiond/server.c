@@ -47,6 +47,7 @@ enum {
 	HEAR_MS = 5000,   /* for shims that were here before us to speak */
 	BEAT_MS = 1000,
 	BEAT_TTL_MS = 5000,
+	AWAY_MS = 1000, /* for Redis to hear that we stop */
 	STORE_DEADLINE_MS = 5000,
 	ANSWER_MAX = 512,
 };
@@ -96,6 +97,7 @@ struct server {
 	bool known;     /* Redis has our secret */
 	bool serving;   /* callers are listened to */
 	int64_t hear_until_ms;
+	bool doubt; /* Redis may have sessions here that are gone */
 	bool stopping;
 };
 
@@ -516,8 +518,38 @@ tell_store(struct server *s, struct shim_link *l)
 static void
 tell_lost(struct server *s, const char *id)
 {
+	log_warn(NULL, "a session is lost|session=%s", id);
 	store_eval_str(
 	    s->store, STORE_session_lost, on_told, NULL, s->node, id, NULL);
+}
+
+/*
+ * Those whose shim died while nobody looked, with the machine maybe, and those
+ * whose end Redis has forgotten.
+ */
+static void
+on_here(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct server *s = ctx;
+
+	if (err || reply->type != REDIS_REPLY_ARRAY) {
+		on_told(NULL, reply, err);
+		s->doubt = true; /* with the next beat */
+		return;
+	}
+	for (size_t i = 0; i < reply->elements; i++)
+		if (!find_session(s, reply->element[i]->str))
+			tell_lost(s, reply->element[i]->str);
+}
+
+/* Once all that are here have said what they have. */
+static void
+compare(struct server *s)
+{
+	if (!s->doubt || !s->serving || some_unheard(s) || !store_up(s->store))
+		return;
+	s->doubt = false;
+	store_eval_str(s->store, STORE_session_here, on_here, s, s->node, NULL);
 }
 
 static json_t *
@@ -596,6 +628,7 @@ on_beat(uv_timer_t *t)
 	beat(s);
 	TAILQ_FOREACH (l, &s->shims, link)
 		tell_store(s, l);
+	compare(s);
 	keep_warm(s);
 }
 
@@ -607,10 +640,11 @@ on_store_state(void *ctx, bool up)
 	struct shim_link *l;
 
 	log_info(NULL, "redis %s", up ? "connected" : "is away");
-	if (!up)
+	if (!up || s->stopping)
 		return;
 	TAILQ_FOREACH (l, &s->shims, link)
 		l->dirty = true;
+	s->doubt = true;
 	on_beat(&s->beat);
 }
 
@@ -657,7 +691,6 @@ lose(struct shim_link *l)
 	if (meet(s, l->serial)) {
 		inherit(link_of(s, l->serial), l);
 	} else if (l->session[0] && strcmp(state, "terminated") != 0) {
-		log_warn(NULL, "a session is lost|session=%s", l->session);
 		tell_lost(s, l->session);
 	}
 	uv_close((uv_handle_t *)&l->poll, on_shim_closed);
@@ -823,13 +856,38 @@ on_wire(uv_poll_t *poll, int status, int events)
 /* ---- begin and end ---- */
 
 static void
+on_away_told(void *ctx, const redisReply *reply, const struct err *err)
+{
+	struct server *s = ctx;
+
+	on_told(NULL, reply, err);
+	uv_stop(&s->loop);
+}
+
+static void
+on_away_late(uv_timer_t *t)
+{
+	uv_stop(t->loop);
+}
+
+/* Our sessions go on: nobody is to take them for lost while we are away. */
+static void
 on_term(uv_signal_t *sig, int signum)
 {
 	struct server *s = sig->data;
+	char ms[24];
 
 	(void)signum;
+	if (s->stopping || !store_up(s->store)) {
+		uv_stop(&s->loop);
+		return;
+	}
 	s->stopping = true;
-	uv_stop(&s->loop);
+	(void)uv_timer_start(&s->beat, on_away_late, AWAY_MS, 0);
+	(void)snprintf(
+	    ms, sizeof(ms), "%ld", s->settings->sessiond_away_seconds * 1000);
+	store_eval_str(
+	    s->store, STORE_session_away, on_away_told, s, s->node, ms, NULL);
 }
 
 static void

@@ -5,4 +5,5 @@ local node, ttl = ARGV[1], tonumber(ARGV[2])
 call('ZADD', P .. 'nodes', int(now_ms() + ttl), node)
 call('HSET', P .. 'room', node, ARGV[3])
 call('SET', P .. 'node:' .. node, ARGV[4], 'PX', ttl)
+call('DEL', P .. 'away:' .. node)
 return 1

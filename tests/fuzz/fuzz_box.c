@@ -3,6 +3,7 @@
  * with any descriptors.  Whatever it is, an event comes out that can be used.
  */
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,8 @@
 #include "fuzz.h"
 #include "liar.h"
 #include "sandbox.h"
+
+enum { END_MS = 5000 };
 
 static void
 check_file(const struct box_event *e)
@@ -73,6 +76,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct feed f = { data, size };
 	struct sandbox_grant g = { .n_fds = 1, .mask = 1 };
+	struct pollfd end = { .events = POLLIN };
 	unsigned before = fuzz_free_fds();
 	int init, sent;
 	struct box_event e;
@@ -96,6 +100,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	box_receive(b, &e);
 	must(e.kind == BOX_NOTHING);
 	(void)close(init);
+	/* Who reads /proc/PID/fd just then holds it a moment longer. */
+	end.fd = box_fd(b);
+	must(poll(&end, 1, END_MS) == 1);
 	box_receive(b, &e);
 	must(e.kind == BOX_GONE);
 	box_free(b);

@@ -668,6 +668,43 @@ def test_a_shim_that_takes_a_while_to_die_is_a_lost_session():
         end(f, session)
 
 
+def test_a_session_that_died_while_nobody_looked_is_lost():
+    """As with the machine, when it is there again before it was missed."""
+    with own_farm() as f:
+        lives, dies = (create(f, shell="dash", persist=True) for _ in range(2))
+        f.procs["sessiond"].send_signal(signal.SIGSTOP)
+        os.kill(servers(f)[0], signal.SIGKILL)
+        os.kill(shims(f)[dies], signal.SIGKILL)
+        f.procs["sessiond"].send_signal(signal.SIGCONT)
+        wait_for("it to be known", lambda: state(f, dies) == "lost", 8)
+        assert f.get("/sessions").json()["count"] == 1
+        assert run(f, lives, "echo here")["stdout"] == "here\n"
+        for session in (lives, dies):
+            end(f, session)
+
+
+def test_a_node_that_was_stopped_keeps_its_sessions():
+    """For longer than one that says nothing; they are lost when it does not come again."""
+    with own_farm({"sessiond": {"away_seconds": 16}}) as f:
+        session = create(f, shell="dash", persist=True)
+        for comes_again in (True, False):
+            assert f.stop_one("sessiond", signal.SIGTERM) == 0
+            until = time.monotonic() + 12
+            while time.monotonic() < until:
+                answer = f.post(f"/sessions/{session}/execute", {"command": "id"})
+                assert (state(f, session), answer.status_code) == ("running", 503), answer.text
+                assert f.post("/sessions", {"shell": "dash"}).status_code == 503
+                time.sleep(0.5)
+            if comes_again:
+                f.start("sessiond")
+                wait_for("it", lambda: f.post(f"/sessions/{session}/execute", {"command": "echo a"}).status_code == 200)
+        wait_for("it to be lost", lambda: state(f, session) == "lost", 12)
+        shim = pathlib.Path(f"/proc/{shims(f)[session]}")
+        assert shim.exists()
+        f.start("sessiond")
+        wait_for("its end: its owner was told that it is lost", lambda: not shim.exists())
+
+
 def test_a_sandbox_that_dies_before_anybody_has_it_is_not_handed_out():
     with own_farm({"sessiond": {"warm": 1}}) as f:
         def groups():
