@@ -218,13 +218,16 @@ lint: ## clang-format, clang-tidy, cppcheck, shellcheck, include walls
 	@scripts/install-deps lint
 	@scripts/lint
 # What was freed is kept for a while, to find who uses it; kept for ever it would
-# look like a leak to the tests that watch the memory of daemons.
+# look like a leak to the tests that watch the memory of daemons.  These hide their
+# memory, from the search for leaks as well: `make valgrind` looks for the worker's.
 asan: ## every test under address and undefined
 	@scripts/install-deps test lint
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/asan SAN=address,undefined all tests
 	@$(MAKE) --no-print-directory faults
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
-	@ASAN_OPTIONS=quarantine_size_mb=8 BUILD=build/asan scripts/run-tests all
+	@BUILD=build/asan scripts/run-tests unit
+	@ASAN_OPTIONS=quarantine_size_mb=8:detect_leaks=0 SAN=address,undefined \
+		BUILD=build/asan scripts/run-tests all
 # All programs but sandbox-init (see its rule), as for asan.  Only the worker
 # has threads of its own; libraries might.
 tsan: ## every test under the thread sanitizer
@@ -232,7 +235,7 @@ tsan: ## every test under the thread sanitizer
 	@$(MAKE) --no-print-directory -j$(JOBS) B=build/tsan SAN=thread all tests
 	@$(MAKE) --no-print-directory faults
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_BUILD) fuzzers
-	@BUILD=build/tsan scripts/run-tests all
+	@SAN=thread BUILD=build/tsan scripts/run-tests all
 # The worker processes.  Not their master: valgrind 3.19 knows no clone3, open_tree
 # and mount_setattr, which it answers with ENOSYS, so no sandbox could be made.
 valgrind: ## the worker under memcheck: no error, nothing lost

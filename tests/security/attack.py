@@ -62,6 +62,8 @@ def build(folder, source, *options, libs=False):
     out = pathlib.Path(folder) / pathlib.Path(source).stem
     command = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-o", out, *options, HERE / source]
     if libs:
+        if san := os.environ.get("SAN"):  # as the library was built
+            command += [f"-fsanitize={san}"]
         command += ["-I", ROOT / "common", "-I", ROOT / "sandbox", BUILD / "libsandbox.a", BUILD / "libcommon.a",
                     *"-lhiredis -luv -ljansson -lcrypto -linih -lcap -lcgroup -lseccomp".split()]
     subprocess.run(command, check=True)
