@@ -297,11 +297,9 @@ route(struct server *s, struct caller *c)
 		refuse(c, ERR_INVALID, "malformed call");
 	else if (strcmp(head_word(head, "call"), "create") == 0)
 		create(s, c, id);
-	else if (!l && some_unheard(s))
-		refuse(c, ERR_UNAVAILABLE, "the session does not answer");
-	else if (!l)
+	else if (!l && !some_unheard(s))
 		refuse(c, ERR_NOT_FOUND, "Session not found or ended");
-	else if (!hand_over(c, l))
+	else if (!l || !hand_over(c, l))
 		refuse(c, ERR_UNAVAILABLE, "the session does not answer");
 }
 
@@ -563,8 +561,6 @@ list_shells(const struct server *s)
 			    list, json_string(shell_at(s->langs, i)->name));
 	return list;
 }
-
-static void on_connection(uv_poll_t *poll, int status, int events);
 
 /*
  * Callers wait until our secret is in Redis, as nobody could speak to us, and
