@@ -407,7 +407,7 @@ hear_signal(struct master *m)
 	m->stopping = true;
 	m->ending = m->ending || si.ssi_signo == SIGQUIT;
 	if (m->server > 0)
-		(void)kill(m->server, SIGTERM);
+		(void)kill(m->server, m->ending ? SIGQUIT : SIGTERM);
 	if (m->ending)
 		TAILQ_FOREACH (k, &m->shims, link)
 			on_kill(m, k->serial);

@@ -89,7 +89,7 @@ struct server {
 	int listener;
 	uv_poll_t listener_poll, wire_poll;
 	uv_timer_t beat;
-	uv_signal_t term, hup;
+	uv_signal_t term, quit, hup;
 	TAILQ_HEAD(caller_list, caller) callers;
 	size_t n_callers;
 	TAILQ_HEAD(shim_list, shim_link) shims;
@@ -866,22 +866,31 @@ on_away_late(uv_timer_t *t)
 	uv_stop(t->loop);
 }
 
-/* Our sessions go on: nobody is to take them for lost while we are away. */
+/*
+ * SIGTERM: our sessions go on, and nobody is to take them for lost while we are
+ * away.  SIGQUIT: the master ends them.
+ */
 static void
-on_term(uv_signal_t *sig, int signum)
+on_stop(uv_signal_t *sig, int signum)
 {
 	struct server *s = sig->data;
+	long seconds = s->settings->sessiond_away_seconds;
+	const struct shim_link *l;
 	char ms[24];
 
-	(void)signum;
 	if (s->stopping || !store_up(s->store)) {
 		uv_stop(&s->loop);
 		return;
 	}
 	s->stopping = true;
+	if (signum == SIGQUIT) {
+		seconds = 0;
+		TAILQ_FOREACH (l, &s->shims, link)
+			if (l->session[0] && !l->over)
+				tell_lost(s, l->session);
+	}
 	(void)uv_timer_start(&s->beat, on_away_late, AWAY_MS, 0);
-	(void)snprintf(
-	    ms, sizeof(ms), "%ld", s->settings->sessiond_away_seconds * 1000);
+	(void)snprintf(ms, sizeof(ms), "%ld", seconds * 1000);
 	store_eval_str(
 	    s->store, STORE_session_away, on_away_told, s, s->node, ms, NULL);
 }
@@ -989,11 +998,13 @@ server_main(const struct settings *settings)
 	s.listener_poll.data = &s;
 	watch(&s, &s.wire_poll, SHIM_CHILD_FD, on_wire);
 	(void)uv_timer_init(&s.loop, &s.beat);
-	s.beat.data = s.term.data = s.hup.data = &s;
+	s.beat.data = s.term.data = s.quit.data = s.hup.data = &s;
 	(void)uv_timer_start(&s.beat, on_beat, 0, BEAT_MS);
 	(void)uv_signal_init(&s.loop, &s.term);
+	(void)uv_signal_init(&s.loop, &s.quit);
 	(void)uv_signal_init(&s.loop, &s.hup);
-	(void)uv_signal_start(&s.term, on_term, SIGTERM);
+	(void)uv_signal_start(&s.term, on_stop, SIGTERM);
+	(void)uv_signal_start(&s.quit, on_stop, SIGQUIT);
 	(void)uv_signal_start(&s.hup, on_hup, SIGHUP);
 	meet_all(&s);
 	log_info(

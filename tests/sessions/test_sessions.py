@@ -705,6 +705,13 @@ def test_a_node_that_was_stopped_keeps_its_sessions():
         wait_for("its end: its owner was told that it is lost", lambda: not shim.exists())
 
 
+def test_sessions_of_a_node_that_ended_them_are_lost_at_once():
+    with own_farm() as f:
+        session = create(f, shell="dash", persist=True)
+        assert f.stop_one("sessiond", signal.SIGQUIT) == 0
+        assert state(f, session) == "lost" and f.get("/sessions").json()["count"] == 0
+
+
 def test_a_sandbox_that_dies_before_anybody_has_it_is_not_handed_out():
     with own_farm({"sessiond": {"warm": 1}}) as f:
         def groups():
